@@ -1,0 +1,1 @@
+"""The one configuration file: its schema, and its reading with every mistake named at its place."""

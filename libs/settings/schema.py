@@ -1,0 +1,217 @@
+"""What the configuration file may say. One file serves the whole mesh; each service takes its part.
+
+Units are in the names. Money is written in US dollars and must be whole micro-dollars. Unknown fields are refused.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+MICRO_USD_PER_USD = 1_000_000
+
+
+def _whole_micro_usd(usd: Decimal) -> Decimal:
+    micro = usd * MICRO_USD_PER_USD
+    if micro != micro.to_integral_value():
+        raise ValueError(f"{usd} US dollars is not a whole number of micro-dollars; give at most 6 decimals")
+    return usd
+
+
+Usd = Annotated[Decimal, Field(ge=0, le=1_000_000_000), AfterValidator(_whole_micro_usd)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+# "127.0.0.1:50051", "[::1]:50051", "unix:/run/tokenway/budget.sock"; port 0 takes a free one.
+Address = Annotated[str, Field(pattern=r"^(unix:/?[^\s]+|\S+:\d{1,5})$")]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+def micro_usd(usd: Decimal) -> int:
+    """Whole micro-US-dollars of an amount that the schema accepted."""
+    return int(usd * MICRO_USD_PER_USD)
+
+
+class Section(BaseModel):
+    """A mapping of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Tls(Section):
+    """Certificates, as PEM files. With `ca_file` the other side must show a certificate of it (mTLS)."""
+
+    certificate_file: str
+    key_file: str
+    ca_file: str | None = None
+
+
+class Service(Section):
+    """Where a service listens. Plaintext is accepted on loopback and unix sockets alone."""
+
+    listen: Address
+    metrics: Address = Field(default="127.0.0.1:0", description="Prometheus over HTTP")
+    tls: Tls | None = None
+    drain_seconds: Seconds = Field(default=30, description="how long streams may go on after SIGTERM")
+
+
+class Router(Service):
+    """The public API."""
+
+    listen: Address = "127.0.0.1:50051"
+    max_concurrent_requests: int = Field(default=100, ge=1, le=100_000)
+    default_deadline_seconds: Seconds = Field(default=120, description="for callers that set none")
+    cache_lookup_seconds: Seconds = Field(default=0.02, description="a slower cache is a miss")
+    attempts_per_model: int = Field(default=3, ge=1, le=10)
+    retry_wait_min_seconds: Seconds = 1
+    retry_wait_max_seconds: Seconds = 10
+    max_prompt_bytes: int = Field(default=1 << 20, ge=1, le=16 << 20)
+
+
+class Cache(Service):
+    """Answers that may be reused."""
+
+    listen: Address = "127.0.0.1:50052"
+    max_answer_bytes: int = Field(default=256 << 10, ge=1, le=4 << 20)
+
+
+class Budget(Service):
+    """What may be spent."""
+
+    listen: Address = "127.0.0.1:50053"
+    lease_seconds: Seconds = Field(default=60, ge=1, description="how long a silent router keeps its lease")
+    first_lease_tokens: int = Field(default=256, ge=1, description="output tokens reserved before the first token")
+    near_limit_factor: int = Field(default=8, ge=1, description="reserve the whole answer when less than this many are left")
+    sweep_seconds: Seconds = 5
+
+
+class Services(Section):
+    """The services other than inference, which belongs to its model."""
+
+    router: Router = Router()
+    cache: Cache = Cache()
+    budget: Budget = Budget()
+
+
+class Stores(Section):
+    """Redis. `embedded` starts the Valkey that comes with the mesh; a URL names a server of yours."""
+
+    redis_url: str = Field(default="embedded", pattern=r"^(embedded|(redis|rediss|unix)://.+)$")
+    cache_redis_url: str | None = Field(default=None, description="a server of its own for the cache")
+
+
+class Price(Section):
+    """US dollars per million tokens."""
+
+    input_usd_per_million_tokens: Usd
+    cached_input_usd_per_million_tokens: Usd | None = Field(default=None, description="default: the input price")
+    output_usd_per_million_tokens: Usd
+    version: Name = "1"
+
+
+class VllmEngine(Section):
+    """vLLM in the inference process."""
+
+    kind: Literal["vllm"]
+    model_path: str = Field(default="default", description="a Hugging Face folder; `default` is the mesh's own small model")
+    tensor_parallel_size: int = Field(default=1, ge=1, le=64)
+    gpu_memory_utilization: float = Field(default=0.95, gt=0, le=1)
+    max_num_seqs: int = Field(default=256, ge=1, le=65_536)
+    max_model_len: int = Field(default=4_096, ge=16, le=10_000_000)
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    enforce_eager: bool = False
+    kv_cache_memory_bytes: int | None = Field(default=None, ge=1 << 20, description="needed on a CPU")
+    block_size: int | None = Field(default=None, ge=1, le=256)
+    max_num_queued_requests: int = Field(default=1_024, ge=1)
+    load_format: Literal["auto", "dummy"] = "auto"
+
+
+class ScriptedEngine(Section):
+    """Deterministic tokens at a given pace: for tests, load and dry runs. It answers nothing."""
+
+    kind: Literal["scripted"]
+    tokens_per_second: float = Field(default=50, gt=0, le=1_000_000)
+    first_token_seconds: float = Field(default=0.02, ge=0, le=3_600)
+    answer_tokens: int = Field(default=32, ge=1, le=1_000_000)
+    max_model_len: int = Field(default=4_096, ge=16, le=10_000_000)
+    max_num_seqs: int = Field(default=256, ge=1, le=65_536)
+    made_tokens_file: str | None = Field(default=None, description="one JSON line a token made, flushed to disk")
+    allow_directives: bool = Field(default=False, description="obey faults that a prompt asks for; for tests")
+
+
+Engine = Annotated[VllmEngine | ScriptedEngine, Field(discriminator="kind")]
+
+
+class Model(Section):
+    """A model, what it is good for, what it costs, and where its replicas are."""
+
+    name: Name
+    tier: Literal["small", "medium", "large", "frontier"]
+    capabilities: tuple[Name, ...] = Field(min_length=1, description="`all` stands for every one")
+    context_window_tokens: int = Field(ge=16, le=10_000_000)
+    p99_latency_seconds: Seconds
+    price: Price
+    revision: str = "1"
+    endpoints: tuple[Address, ...] = Field(min_length=1, description="one a replica")
+    metrics: Address = "127.0.0.1:0"
+    engine: Engine | None = Field(default=None, description="absent: somebody else runs the replicas")
+    tls: Tls | None = None
+
+
+class CachePolicy(Section):
+    """Which answers of an organisation may be reused, and by whom."""
+
+    enabled: bool = True
+    scope: Literal["organisation", "team", "user", "key"] = "organisation"
+    ttl_seconds: float = Field(default=3_600, gt=0, le=30 * 86_400)
+    reuse_sampled: bool = Field(default=False, description="also answers drawn at a temperature above 0")
+
+
+class Limit(Section):
+    """The most that may be spent in a calendar window (UTC)."""
+
+    scope: Literal["key", "organisation"]
+    subject: Name | None = Field(default=None, description="the key's id; absent for the organisation")
+    window: Literal["hour", "day", "month"]
+    limit_usd: Usd
+
+
+class Key(Section):
+    """An API key. The file holds its SHA-256 alone: `printf %s "$KEY" | sha256sum`."""
+
+    id: Name
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    user: Name | None = None
+    team: Name | None = None
+    role: Literal["caller", "admin"] = "caller"
+    allowed_models: tuple[Name, ...] = Field(default=(), description="empty: all")
+    expires_at: datetime | None = None
+
+
+class Organisation(Section):
+    """A tenant: its content never reaches another."""
+
+    name: Name
+    keys: tuple[Key, ...] = ()
+    budgets: tuple[Limit, ...] = ()
+    cache: CachePolicy = CachePolicy()
+
+
+class Telemetry(Section):
+    """Traces go by OTLP over gRPC; metrics are scraped from each process."""
+
+    otlp_endpoint: Address | None = Field(default=None, description="host:port of a collector or Jaeger")
+    otlp_tls_ca_file: str | None = None
+    sampling_ratio: float = Field(default=1.0, ge=0, le=1)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(Section):
+    """The whole file."""
+
+    services: Services = Services()
+    stores: Stores = Stores()
+    models: tuple[Model, ...] = Field(min_length=1)
+    organisations: tuple[Organisation, ...] = Field(min_length=1)
+    telemetry: Telemetry = Telemetry()
