@@ -1,0 +1,1 @@
+"""The processes of the mesh: each its own, none importing another."""
