@@ -47,12 +47,17 @@ class Tls(Section):
     ca_file: str | None = None
 
 
+class MeshTls(Tls):
+    """Certificates of the hops inside the mesh: each service shows its own and demands one of the same authority."""
+
+    ca_file: str
+
+
 class Service(Section):
     """Where a service listens. Plaintext is accepted on loopback and unix sockets alone."""
 
     listen: Address
     metrics: Address = Field(default="127.0.0.1:0", description="Prometheus over HTTP")
-    tls: Tls | None = None
     drain_seconds: Seconds = Field(default=30, description="how long streams may go on after SIGTERM")
 
 
@@ -60,6 +65,7 @@ class Router(Service):
     """The public API."""
 
     listen: Address = "127.0.0.1:50051"
+    tls: Tls | None = Field(default=None, description="of the public port")
     max_concurrent_requests: int = Field(default=100, ge=1, le=100_000)
     default_deadline_seconds: Seconds = Field(default=120, description="for callers that set none")
     cache_lookup_seconds: Seconds = Field(default=0.02, description="a slower cache is a miss")
@@ -82,7 +88,9 @@ class Budget(Service):
     listen: Address = "127.0.0.1:50053"
     lease_seconds: Seconds = Field(default=60, ge=1, description="how long a silent router keeps its lease")
     first_lease_tokens: int = Field(default=256, ge=1, description="output tokens reserved before the first token")
-    near_limit_factor: int = Field(default=8, ge=1, description="reserve the whole answer when less than this many are left")
+    near_limit_factor: int = Field(
+        default=8, ge=1, description="reserve the whole answer when less than this many are left"
+    )
     sweep_seconds: Seconds = 5
 
 
@@ -114,7 +122,9 @@ class VllmEngine(Section):
     """vLLM in the inference process."""
 
     kind: Literal["vllm"]
-    model_path: str = Field(default="default", description="a Hugging Face folder; `default` is the mesh's own small model")
+    model_path: str = Field(
+        default="default", description="a Hugging Face folder; `default` is the mesh's own small model"
+    )
     tensor_parallel_size: int = Field(default=1, ge=1, le=64)
     gpu_memory_utilization: float = Field(default=0.95, gt=0, le=1)
     max_num_seqs: int = Field(default=256, ge=1, le=65_536)
@@ -156,7 +166,6 @@ class Model(Section):
     endpoints: tuple[Address, ...] = Field(min_length=1, description="one a replica")
     metrics: Address = "127.0.0.1:0"
     engine: Engine | None = Field(default=None, description="absent: somebody else runs the replicas")
-    tls: Tls | None = None
 
 
 class CachePolicy(Section):
@@ -215,3 +224,6 @@ class Settings(Section):
     models: tuple[Model, ...] = Field(min_length=1)
     organisations: tuple[Organisation, ...] = Field(min_length=1)
     telemetry: Telemetry = Telemetry()
+    mesh_tls: MeshTls | None = Field(
+        default=None, description="absent: hops need the mesh token, on loopback or unix sockets"
+    )

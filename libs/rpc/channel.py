@@ -1,0 +1,55 @@
+"""The one profile of connections, for both sides of every hop."""
+
+from __future__ import annotations
+
+import grpc
+
+from libs.errors import Reason, TokenwayError
+from libs.rpc.address import is_local
+from libs.rpc.tls import Tls
+
+_MAX_MESSAGE_BYTES = 16 << 20
+_KEEPALIVE_MILLISECONDS = 30_000
+
+CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+    # A peer that vanished without a word is noticed within 40 s; live streams keep the connection in use meanwhile.
+    ("grpc.keepalive_time_ms", _KEEPALIVE_MILLISECONDS),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # The router owns every retry; gRPC's transparent ones would multiply with them.
+    ("grpc.enable_retries", 0),
+    # A replica that comes back is found quickly: gRPC's default waits up to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # One connection per channel, so that closing a channel closes it.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+SERVER_OPTIONS = (
+    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", _KEEPALIVE_MILLISECONDS),
+    ("grpc.http2.min_ping_interval_without_data_ms", _KEEPALIVE_MILLISECONDS // 2),
+    # Two processes on one port would share it silently; several per service will ask for it by name.
+    ("grpc.so_reuseport", 0),
+)
+
+
+def dial(address: str, *, tls: Tls | None = None) -> grpc.aio.Channel:
+    """A channel to one address. Plaintext leaves this machine never: INVALID_REQUEST says what to configure."""
+    if tls is not None:
+        return grpc.aio.secure_channel(address, tls.channel_credentials(), options=CHANNEL_OPTIONS)
+    refuse_plaintext(address, "dial")
+    return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+
+
+def refuse_plaintext(address: str, verb: str) -> None:
+    """Raises unless the address is on this machine."""
+    if not is_local(address):
+        message = (
+            f"will not {verb} {address} in plaintext: it is neither loopback nor a unix socket; configure certificates "
+            "(services.router.tls for the public port, mesh_tls for the hops inside the mesh)"
+        )
+        raise TokenwayError(Reason.INVALID_REQUEST, message, metadata={"address": address})

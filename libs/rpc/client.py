@@ -1,0 +1,158 @@
+"""Outbound calls: deadline, identity, trace and errors for each, in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from typing import Any, Generic, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
+
+from libs.errors import Reason, TokenwayError
+from libs.rpc.call import current_deadline, current_request_id
+from libs.rpc.method import Method
+from libs.rpc.middleware.identity import REQUEST_ID_KEY
+from libs.rpc.status import CODES, from_rpc_error
+from libs.telemetry import names
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+
+class Stream(Generic[Response]):
+    """The messages of a streamed answer, and the span of the call that brings them."""
+
+    def __init__(self, *, messages: AsyncIterator[Response], span: Span) -> None:
+        self.span = span
+        self._messages = messages
+
+    def __aiter__(self) -> AsyncIterator[Response]:
+        return self._messages
+
+
+class Client:
+    """Calls one address of one service.
+
+    Every call gets the caller's remaining time, or less; carries request id, trace context and the metadata given here;
+    has a CLIENT span; and fails with a TokenwayError. Nothing is retried: the router's domain decides that.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        *,
+        service: str,
+        tracer: Tracer,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        self._channel = channel
+        self._service = service
+        self._tracer = tracer
+        self._metadata = tuple((metadata or {}).items())
+
+    async def close(self) -> None:
+        """Ends the connection; calls in flight fail."""
+        await self._channel.close()
+
+    async def unary(
+        self,
+        method: Method[Request, Response],
+        request: Request | AsyncIterator[Request],
+        *,
+        timeout_seconds: float | None = None,
+        attributes: Mapping[str, AttributeValue] | None = None,
+    ) -> Response:
+        """One answer to one request, or to several where the method streams them."""
+        with self._span(method, None, attributes) as span:
+            rpc = self._start(method, request, span, timeout_seconds)
+            try:
+                response: Response = await rpc
+            except grpc.aio.AioRpcError as error:
+                raise from_rpc_error(error, self._service) from error
+            span.set_attribute(names.RPC_RESPONSE_STATUS_CODE, grpc.StatusCode.OK.name)
+            return response
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: Method[Request, Response],
+        request: Request | AsyncIterator[Request],
+        *,
+        timeout_seconds: float | None = None,
+        span_name: str | None = None,
+        attributes: Mapping[str, AttributeValue] | None = None,
+    ) -> AsyncIterator[Stream[Response]]:
+        """An answer in messages. Leaving the block early cancels the call, down to whoever works for it."""
+        with self._span(method, span_name, attributes) as span:
+            rpc = self._start(method, request, span, timeout_seconds)
+            try:
+                async with aclosing(self._messages(rpc)) as messages:
+                    yield Stream(messages=messages, span=span)
+                code = grpc.StatusCode.OK if rpc.done() else grpc.StatusCode.CANCELLED
+                span.set_attribute(names.RPC_RESPONSE_STATUS_CODE, code.name)
+            finally:
+                rpc.cancel()
+
+    async def _messages(self, rpc: Any) -> AsyncGenerator[Any, None]:
+        try:
+            async for each in rpc:
+                yield each
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error, self._service) from error
+
+    def _start(self, method: Method[Any, Any], request: Any, span: Span, timeout_seconds: float | None) -> Any:
+        kind = "_".join("stream" if streams else "unary" for streams in method.shape.value)
+        start = getattr(self._channel, kind)(
+            method.path,
+            request_serializer=method.request.SerializeToString,
+            response_deserializer=method.response.FromString,
+        )
+        carrier: dict[str, str] = {}
+        _PROPAGATOR.inject(carrier, context=set_span_in_context(span))
+        metadata = (*self._metadata, (REQUEST_ID_KEY, current_request_id.get()), *carrier.items())
+        return start(request, timeout=self._timeout(timeout_seconds), metadata=metadata)
+
+    def _timeout(self, own_seconds: float | None) -> float | None:
+        deadline = current_deadline.get()
+        if deadline is None:
+            return own_seconds
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            message = f"no time is left to call {self._service}; allow more time"
+            raise TokenwayError(Reason.OUT_OF_TIME, message, metadata={"phase": self._service})
+        return remaining if own_seconds is None else min(own_seconds, remaining)
+
+    @contextmanager
+    def _span(
+        self, method: Method[Any, Any], name: str | None, attributes: Mapping[str, AttributeValue] | None
+    ) -> Iterator[Span]:
+        path = names.rpc_span(method.path)
+        given = {names.RPC_SYSTEM_NAME: "grpc", names.RPC_METHOD: path, **(attributes or {})}
+        # Not made current: inside a generator that would leak to whoever consumes it.
+        span = self._tracer.start_span(name or path, kind=SpanKind.CLIENT, attributes=given)
+        try:
+            yield span
+        except TokenwayError as error:
+            _failed(span, CODES[error.reason], error.reason)
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            _failed(span, grpc.StatusCode.CANCELLED, Reason.CANCELLED)
+            raise
+        except Exception as error:
+            _failed(span, grpc.StatusCode.UNKNOWN, type(error).__name__)
+            raise
+        finally:
+            span.end()
+
+
+def _failed(span: Span, code: grpc.StatusCode, kind: str) -> None:
+    span.set_attribute(names.RPC_RESPONSE_STATUS_CODE, code.name)
+    span.set_attribute(names.ERROR_TYPE, kind)
+    span.set_status(StatusCode.ERROR, kind)

@@ -1,0 +1,56 @@
+"""The SERVER span of every call, however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from libs.errors import Reason
+from libs.rpc.call import Call, Middleware
+from libs.rpc.ending import Ending, ending_of
+from libs.telemetry import names
+
+_PROPAGATOR = TraceContextTextMapPropagator()
+# OpenTelemetry's RPC conventions: on the server only these are the server's errors; the rest are its caller's.
+_OUR_FAULT = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
+
+
+def tracing(*, tracer: Tracer) -> Middleware:
+    """Continues the caller's trace. The span is current for the handler, so that what it does becomes its child."""
+
+    @asynccontextmanager
+    async def surround(call: Call) -> AsyncIterator[None]:
+        path = names.rpc_span(call.path)
+        attributes = {
+            names.RPC_SYSTEM_NAME: "grpc",
+            names.RPC_METHOD: path,
+            names.REQUEST_ID: call.request_id,
+        }
+        context = _PROPAGATOR.extract(call.metadata)
+        span = tracer.start_span(path, context=context, kind=SpanKind.SERVER, attributes=attributes)
+        try:
+            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
+                yield
+            span.set_attribute(names.RPC_RESPONSE_STATUS_CODE, grpc.StatusCode.OK.name)
+        except (Exception, asyncio.CancelledError, GeneratorExit) as error:
+            _ended_badly(span, ending_of(error, call), error)
+            raise
+        finally:
+            span.end()
+
+    return surround
+
+
+def _ended_badly(span: Span, ending: Ending, error: BaseException) -> None:
+    span.set_attribute(names.RPC_RESPONSE_STATUS_CODE, ending.code.name)
+    span.set_attribute(names.ERROR_TYPE, ending.reason)
+    if ending.code.name in _OUR_FAULT:
+        span.set_status(StatusCode.ERROR, ending.reason)
+    if ending.reason == Reason.INTERNAL and isinstance(error.__cause__, Exception):
+        span.record_exception(error.__cause__)

@@ -1,0 +1,150 @@
+"""The one table between domain errors and gRPC: a reason is a status code with details, in both directions.
+
+Details are google.rpc: ErrorInfo (reason, domain, metadata) always; BadRequest, QuotaFailure, RetryInfo and RequestInfo
+where they apply; then whatever the service attached (a Receipt). Source: google/rpc/error_details.proto.
+"""
+
+from __future__ import annotations
+
+import math
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError, Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, QuotaFailure, RequestInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from libs.errors import FieldViolation, QuotaViolation, Reason, TokenwayError
+
+DOMAIN = "tokenway"
+DETAILS_KEY = "grpc-status-details-bin"
+# What a caller is told of a bug of ours: the cause stays in the log and the span.
+INTERNAL_MESSAGE = "internal error; quote the request id to whoever runs this mesh"
+
+_Code = grpc.StatusCode
+CODES: dict[Reason, grpc.StatusCode] = {
+    Reason.INVALID_REQUEST: _Code.INVALID_ARGUMENT,
+    Reason.CONTEXT_TOO_LONG: _Code.INVALID_ARGUMENT,
+    Reason.CONTENT_REFUSED: _Code.INVALID_ARGUMENT,
+    Reason.KEY_MISSING: _Code.UNAUTHENTICATED,
+    Reason.KEY_UNKNOWN: _Code.UNAUTHENTICATED,
+    Reason.KEY_EXPIRED: _Code.UNAUTHENTICATED,
+    Reason.KEY_REVOKED: _Code.UNAUTHENTICATED,
+    Reason.NOT_OF_THE_MESH: _Code.UNAUTHENTICATED,
+    Reason.MODEL_NOT_ALLOWED: _Code.PERMISSION_DENIED,
+    Reason.ROLE_REQUIRED: _Code.PERMISSION_DENIED,
+    Reason.BUDGET_EXCEEDED: _Code.RESOURCE_EXHAUSTED,
+    Reason.CONCURRENCY_EXCEEDED: _Code.RESOURCE_EXHAUSTED,
+    Reason.QUEUE_FULL: _Code.RESOURCE_EXHAUSTED,
+    Reason.NO_MODEL_QUALIFIES: _Code.FAILED_PRECONDITION,
+    Reason.RESERVATION_CLOSED: _Code.FAILED_PRECONDITION,
+    Reason.OUT_OF_TIME: _Code.DEADLINE_EXCEEDED,
+    Reason.ALL_CANDIDATES_FAILED: _Code.UNAVAILABLE,
+    Reason.STREAM_BROKEN: _Code.UNAVAILABLE,
+    Reason.BUDGET_UNAVAILABLE: _Code.UNAVAILABLE,
+    Reason.KEY_STORE_UNAVAILABLE: _Code.UNAVAILABLE,
+    Reason.ENGINE_DEAD: _Code.UNAVAILABLE,
+    Reason.SERVICE_UNAVAILABLE: _Code.UNAVAILABLE,
+    Reason.DRAINING: _Code.UNAVAILABLE,
+    Reason.RESERVATION_NOT_FOUND: _Code.NOT_FOUND,
+    Reason.NOT_FOUND: _Code.NOT_FOUND,
+    Reason.NOT_SERVED: _Code.UNIMPLEMENTED,
+    Reason.CANCELLED: _Code.CANCELLED,
+    Reason.INTERNAL: _Code.INTERNAL,
+}
+# For a status that carries no ErrorInfo: gRPC itself made it, or a proxy did. Anything else is INTERNAL.
+_BARE: dict[grpc.StatusCode, Reason] = {
+    _Code.UNAVAILABLE: Reason.SERVICE_UNAVAILABLE,
+    _Code.DEADLINE_EXCEEDED: Reason.OUT_OF_TIME,
+    _Code.CANCELLED: Reason.CANCELLED,
+    _Code.UNIMPLEMENTED: Reason.NOT_SERVED,
+    _Code.RESOURCE_EXHAUSTED: Reason.QUEUE_FULL,
+    _Code.INVALID_ARGUMENT: Reason.INVALID_REQUEST,
+}
+
+
+def to_status(error: TokenwayError, request_id: str = "") -> Status:
+    """The error as a status with details. INTERNAL loses its message: it may hold what the caller must not see."""
+    internal = error.reason is Reason.INTERNAL
+    metadata = {"request_id": request_id} if internal else dict(error.metadata)
+    status = Status(code=CODES[error.reason].value[0], message=INTERNAL_MESSAGE if internal else error.message)
+    details: list[Message] = [ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)]
+    if error.fields:
+        details.append(BadRequest(field_violations=[_field(each) for each in error.fields]))
+    if error.quotas:
+        details.append(QuotaFailure(violations=[_quota(each) for each in error.quotas]))
+    if error.retry_after_seconds is not None:
+        details.append(RetryInfo(retry_delay=_duration(error.retry_after_seconds)))
+    if request_id:
+        details.append(RequestInfo(request_id=request_id))
+    details.extend(each for each in error.attachments if isinstance(each, Message))
+    for detail in details:
+        status.details.add().Pack(detail)
+    return status
+
+
+def from_status(status: Status) -> TokenwayError:
+    """The error that `to_status` was given; details of unknown types stay as attachments of type Any."""
+    info, bad, quota, retry = ErrorInfo(), BadRequest(), QuotaFailure(), RetryInfo()
+    # RequestInfo is dropped: whoever passes the error on states its own.
+    known = (info, bad, quota, retry, RequestInfo())
+    rest = [detail for detail in status.details if not any(detail.Unpack(each) for each in known)]
+    return TokenwayError(
+        reason=_reason(info, status.code),
+        message=status.message,
+        metadata=dict(info.metadata),
+        retry_after_seconds=_seconds(retry) if retry.HasField("retry_delay") else None,
+        fields=tuple(FieldViolation(each.field, each.description) for each in bad.field_violations),
+        quotas=tuple(QuotaViolation(each.subject, each.description) for each in quota.violations),
+        attachments=tuple(rest),
+    )
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError, service: str) -> TokenwayError:
+    """What a failed outbound call means to the one that made it."""
+    packed = dict(error.trailing_metadata() or ()).get(DETAILS_KEY)
+    if isinstance(packed, bytes):
+        try:
+            return from_status(Status.FromString(packed))
+        except DecodeError:
+            pass  # not ours to trust: the bare code says what is known
+    reason = _BARE.get(error.code(), Reason.INTERNAL)
+    message = f"{service}: {error.details() or error.code().name}"
+    return TokenwayError(reason, message, metadata={"service": service})
+
+
+def receipt_of(error: TokenwayError, kind: type[Message]) -> Message | None:
+    """The attachment of that message type, if the status carried one."""
+    for each in error.attachments:
+        found = kind()
+        if isinstance(each, kind):
+            return each
+        if isinstance(each, Any) and each.Unpack(found):
+            return found
+    return None
+
+
+def _reason(info: ErrorInfo, code: int) -> Reason:
+    if info.domain == DOMAIN and info.reason in Reason.__members__:
+        return Reason[info.reason]
+    by_code = {each.value[0]: reason for each, reason in _BARE.items()}
+    return by_code.get(code, Reason.INTERNAL)
+
+
+def _field(violation: FieldViolation) -> BadRequest.FieldViolation:
+    return BadRequest.FieldViolation(field=violation.field, description=violation.description)
+
+
+def _quota(violation: QuotaViolation) -> QuotaFailure.Violation:
+    return QuotaFailure.Violation(subject=violation.subject, description=violation.description)
+
+
+def _duration(seconds: float) -> Duration:
+    # Rounded up to the millisecond: a caller that waits exactly so long must not be early.
+    milliseconds = math.ceil(seconds * 1000)
+    return Duration(seconds=milliseconds // 1000, nanos=milliseconds % 1000 * 1_000_000)
+
+
+def _seconds(retry: RetryInfo) -> float:
+    return retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9

@@ -1,0 +1,249 @@
+"""The chain on every shape, for every ending: one table, through a real server on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from google.protobuf.wrappers_pb2 import StringValue
+from opentelemetry.trace import SpanKind, StatusCode
+
+from libs.errors import Reason, TokenwayError
+from libs.rpc.call import Call
+from libs.rpc.client import Client
+from libs.rpc.method import Method, Shape
+from libs.rpc.routes import Route
+from libs.rpc.server import RpcServer
+from libs.telemetry import names
+from libs.testing.runtime import Recorded, recorded_runtime
+
+SHAPES = tuple(Shape)
+BUDGET = TokenwayError(Reason.BUDGET_EXCEEDED, "spent", metadata={"limit": "10"}, retry_after_seconds=2.5)
+
+
+def method_of(shape: Shape) -> Method[Any, Any]:
+    return Method("tokenway.test.v1.EchoService", shape.name.title(), StringValue, StringValue, shape)
+
+
+class Echo:
+    """Obeys the first word of the request; remembers how it ended."""
+
+    def __init__(self) -> None:
+        self.ended_by: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.request_ids: list[str] = []
+
+    def handler(self, shape: Shape) -> Any:
+        return self.stream if shape.value[1] else self.unary
+
+    async def unary(self, request: Any, call: Call) -> Message:
+        self.request_ids.append(call.request_id)
+        word = await first_word(request)
+        try:
+            if word == "refuse":
+                raise BUDGET
+            if word == "crash":
+                raise ZeroDivisionError("a secret of ours")
+            if word == "wait":
+                await asyncio.sleep(3600)
+        except BaseException as error:
+            self.ended_by.set_result(type(error).__name__)
+            raise
+        return StringValue(value=word)
+
+    async def stream(self, request: Any, call: Call) -> AsyncIterator[Message]:
+        yield await self.unary(request, call)
+        yield StringValue(value="last")
+
+
+async def first_word(request: Any) -> str:
+    if isinstance(request, StringValue):
+        return request.value
+    return [each.value async for each in request][0]
+
+
+@asynccontextmanager
+async def echo_service(
+    tmp_path: Path, *, public: bool = False
+) -> AsyncIterator[tuple[Client, Echo, Recorded, RpcServer]]:
+    recorded, echo = recorded_runtime(), Echo()
+    routes = tuple(Route(method_of(each), echo.handler(each)) for each in SHAPES)
+    server = RpcServer(
+        name="echo",
+        listen=f"unix:{tmp_path}/echo.sock",
+        routes=routes,
+        runtime=recorded.runtime,
+        public=public,
+        drain_seconds=5,
+    )
+    async with server:
+        client = recorded.runtime.client(server.address, service="echo")
+        yield client, echo, recorded, server
+        await client.close()
+
+
+async def requests(word: str) -> AsyncIterator[StringValue]:
+    yield StringValue(value=word)
+    yield StringValue(value="more")
+
+
+async def call(client: Client, shape: Shape, word: str, timeout_seconds: float | None = 10) -> list[str]:
+    request: Any = requests(word) if shape.value[0] else StringValue(value=word)
+    if not shape.value[1]:
+        return [(await client.unary(method_of(shape), request, timeout_seconds=timeout_seconds)).value]
+    async with client.stream(method_of(shape), request, timeout_seconds=timeout_seconds) as stream:
+        return [each.value async for each in stream]
+
+
+def server_span(recorded: Recorded) -> Any:
+    (span,) = [each for each in recorded.spans() if each.kind is SpanKind.SERVER]
+    return span
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_a_call_that_succeeds_is_answered_counted_and_traced(shape: Shape, tmp_path: Path) -> None:
+    async with echo_service(tmp_path) as (client, _, recorded, _):
+        assert await call(client, shape, "hello") == (["hello", "last"] if shape.value[1] else ["hello"])
+    server, path = server_span(recorded), method_of(shape).path.removeprefix("/")
+    (caller,) = [each for each in recorded.spans() if each.kind is SpanKind.CLIENT]
+    assert server.parent.span_id == caller.context.span_id
+    assert (
+        server.attributes[names.RPC_RESPONSE_STATUS_CODE] == caller.attributes[names.RPC_RESPONSE_STATUS_CODE] == "OK"
+    )
+    assert server.status.status_code is StatusCode.UNSET
+    assert recorded.sample("tokenway_rpc_requests_total", method=path, code="OK") == 1
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_an_error_of_the_domain_arrives_with_its_numbers(shape: Shape, tmp_path: Path) -> None:
+    async with echo_service(tmp_path) as (client, _, recorded, _):
+        with pytest.raises(TokenwayError) as caught:
+            await call(client, shape, "refuse")
+    error = caught.value
+    assert (error.reason, error.message, error.metadata, error.retry_after_seconds) == (
+        Reason.BUDGET_EXCEEDED,
+        "spent",
+        {"limit": "10"},
+        2.5,
+    )
+    assert server_span(recorded).attributes[names.RPC_RESPONSE_STATUS_CODE] == "RESOURCE_EXHAUSTED"
+    assert server_span(recorded).status.status_code is StatusCode.UNSET, "a spent budget is no fault of the server"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_a_bug_is_internal_and_says_nothing_of_its_cause(shape: Shape, tmp_path: Path) -> None:
+    async with echo_service(tmp_path) as (client, _, recorded, _):
+        with pytest.raises(TokenwayError) as caught:
+            await call(client, shape, "crash")
+    assert caught.value.reason is Reason.INTERNAL
+    assert "secret" not in str(caught.value)
+    span = server_span(recorded)
+    assert span.status.status_code is StatusCode.ERROR
+    assert span.events[0].attributes["exception.type"] == "ZeroDivisionError"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_a_deadline_stops_the_handler_and_says_so(shape: Shape, tmp_path: Path) -> None:
+    async with echo_service(tmp_path) as (client, echo, recorded, _):
+        with pytest.raises(TokenwayError) as caught:
+            await call(client, shape, "wait", timeout_seconds=0.3)
+        assert await asyncio.wait_for(echo.ended_by, 5) == "CancelledError"
+    assert caught.value.reason is Reason.OUT_OF_TIME
+    assert server_span(recorded).attributes[names.RPC_RESPONSE_STATUS_CODE] == "DEADLINE_EXCEEDED"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_a_caller_that_leaves_stops_the_handler(shape: Shape, tmp_path: Path) -> None:
+    async with echo_service(tmp_path) as (client, echo, recorded, _):
+        calling = asyncio.create_task(call(client, shape, "wait"))
+        await until_called(echo)
+        calling.cancel()
+        with suppress(asyncio.CancelledError):
+            await calling
+        assert await asyncio.wait_for(echo.ended_by, 5) == "CancelledError"
+    for span in recorded.spans():
+        assert span.attributes is not None
+        assert span.attributes[names.RPC_RESPONSE_STATUS_CODE] == "CANCELLED"
+    assert len(recorded.spans()) == 2, "one span each side, and both have ended"
+
+
+async def until_called(echo: Echo) -> None:
+    async with asyncio.timeout(5):
+        while not echo.request_ids:
+            await asyncio.sleep(0.005)
+
+
+async def test_a_stranger_is_refused_on_an_internal_port(tmp_path: Path) -> None:
+    async with echo_service(tmp_path) as (_, echo, _, server):
+        stranger = recorded_runtime(mesh_token="").runtime.client(server.address, service="echo")
+        with pytest.raises(TokenwayError) as caught:
+            await call(stranger, Shape.UNARY_UNARY, "hello")
+        await stranger.close()
+    assert caught.value.reason is Reason.NOT_OF_THE_MESH
+    assert not echo.request_ids, "nothing behind the guard ran"
+
+
+async def test_a_public_port_makes_the_request_id_and_sends_it_at_once(tmp_path: Path) -> None:
+    async with (
+        echo_service(tmp_path, public=True) as (_, echo, _, server),
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
+        start = channel.unary_stream(method_of(Shape.UNARY_STREAM).path)
+        rpc = start(StringValue(value="wait").SerializeToString(), metadata=(("x-request-id", "forged"),))
+        sent = dict(await asyncio.wait_for(rpc.initial_metadata(), 5))
+        rpc.cancel()
+    assert echo.request_ids == [sent["x-request-id"]]
+    assert sent["x-request-id"] != "forged"
+
+
+async def test_bytes_that_do_not_parse_are_an_invalid_request(tmp_path: Path) -> None:
+    async with (
+        echo_service(tmp_path, public=True) as (_, _, _, server),
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await channel.unary_unary(method_of(Shape.UNARY_UNARY).path)(b"\xff\xff\xff")
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_draining_server_lets_calls_end_and_takes_no_new_ones(tmp_path: Path) -> None:
+    recorded, entered, go = recorded_runtime(), asyncio.Event(), asyncio.Event()
+
+    async def slow(request: StringValue, call: Call) -> Message:
+        entered.set()
+        await go.wait()
+        return request
+
+    route = Route(method_of(Shape.UNARY_UNARY), slow)
+    server = RpcServer(name="slow", listen=f"unix:{tmp_path}/slow.sock", routes=(route,), runtime=recorded.runtime)
+    await server.__aenter__()
+    client = recorded.runtime.client(server.address, service="slow")
+    begun = asyncio.create_task(call(client, Shape.UNARY_UNARY, "begun"))
+    await entered.wait()
+    draining = asyncio.create_task(server.__aexit__(None, None, None))
+    with pytest.raises(TokenwayError) as refused:
+        while True:
+            await call(client, Shape.UNARY_UNARY, "late", timeout_seconds=0.2)
+    go.set()
+    assert await begun == ["begun"]
+    await draining
+    await client.close()
+    assert refused.value.reason in {Reason.SERVICE_UNAVAILABLE, Reason.OUT_OF_TIME}
+
+
+async def test_two_servers_on_one_address_is_an_error_that_says_so(tmp_path: Path) -> None:
+    async with echo_service(tmp_path) as (_, _, _, server):
+        second = RpcServer(name="second", listen=server.address, routes=(), runtime=recorded_runtime().runtime)
+        with pytest.raises(TokenwayError, match="cannot listen on unix:.*echo.sock: is the port in use"):
+            await second.__aenter__()
+
+
+async def test_plaintext_off_this_machine_is_refused() -> None:
+    server = RpcServer(name="open", listen="0.0.0.0:0", routes=(), runtime=recorded_runtime().runtime)  # noqa: S104
+    with pytest.raises(TokenwayError, match="in plaintext"):
+        await server.__aenter__()
