@@ -1,0 +1,62 @@
+"""Real Redis servers for any test. Each runs once a session, and is empty when a test begins."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from libs.testing.valkey import RedisServer, redis_binary, valkey_binary
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[RedisServer]:
+    """The Valkey that comes with the mesh. Shared: a test that kills or freezes one takes `own_valkey`."""
+    with _running(valkey_binary()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """Debian's Redis 7.0, the oldest that we support; skips where it is not installed."""
+    binary = redis_binary()
+    if binary is None:
+        pytest.skip("no redis-server on the PATH; `apt-get install redis-server` brings it")
+    with _running(binary) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(valkey_server: RedisServer) -> str:
+    """The address of an empty Valkey."""
+    valkey_server.flush()
+    return valkey_server.url
+
+
+@pytest.fixture(params=["valkey_server", "redis_server"], ids=["valkey", "redis"])
+def redis_servers(request: pytest.FixtureRequest) -> RedisServer:
+    """An empty server: the test runs once on each kind."""
+    server = request.getfixturevalue(request.param)
+    assert isinstance(server, RedisServer)
+    server.flush()
+    return server
+
+
+@pytest.fixture
+def own_valkey() -> Iterator[RedisServer]:
+    """A Valkey for this test alone, which may kill it."""
+    with _running(valkey_binary()) as server:
+        yield server
+
+
+@contextmanager
+def _running(binary: Path) -> Iterator[RedisServer]:
+    # Not pytest's tmp_path: with a long user or test name a socket there passes the 107 bytes that its path may have.
+    with (
+        tempfile.TemporaryDirectory(prefix="tokenway-") as folder,
+        RedisServer(binary=binary, folder=Path(folder)) as server,
+    ):
+        yield server
