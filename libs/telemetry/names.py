@@ -1,0 +1,130 @@
+"""Every name of a span, an attribute, an event and a metric: the one place to look up and to change them.
+
+`gen_ai.*`, `rpc.*` and `error.*` are OpenTelemetry's semantic conventions, `llm_*` the metrics that dashboards of
+such systems know; `tokenway.*` is ours. Labels are enums or configured names; ids belong on spans alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Spans.
+SPAN_GUARD_INPUT: Final = "guard.input"
+SPAN_GUARD_OUTPUT: Final = "guard.output"
+SPAN_ROUTE: Final = "route"
+SPAN_ENGINE: Final = "engine"
+# vLLM's own, a child of SPAN_ENGINE.
+SPAN_VLLM_REQUEST: Final = "llm_request"
+
+
+def chat_span(model: str) -> str:
+    """An attempt on a model, and the caller's own span round the whole request."""
+    return f"chat {model}"
+
+
+def rpc_span(path: str) -> str:
+    """Both sides of an RPC: `/tokenway.cache.v1.CacheService/Lookup` without its leading slash."""
+    return path.removeprefix("/")
+
+
+# Events.
+EVENT_CANDIDATE: Final = "candidate"
+EVENT_FIRST_TOKEN: Final = "first_token"  # noqa: S105 # a model's token, no secret
+EVENT_LAST_TOKEN: Final = "last_token"  # noqa: S105 # the same
+EVENT_ABORTED: Final = "aborted"
+EVENT_GUARD_VERDICT: Final = "verdict"
+
+# Attributes of OpenTelemetry's GenAI conventions.
+GEN_AI_OPERATION_NAME: Final = "gen_ai.operation.name"
+GEN_AI_PROVIDER_NAME: Final = "gen_ai.provider.name"
+GEN_AI_REQUEST_MODEL: Final = "gen_ai.request.model"
+GEN_AI_REQUEST_STREAM: Final = "gen_ai.request.stream"
+GEN_AI_REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
+GEN_AI_REQUEST_TEMPERATURE: Final = "gen_ai.request.temperature"
+GEN_AI_REQUEST_TOP_P: Final = "gen_ai.request.top_p"
+GEN_AI_REQUEST_TOP_K: Final = "gen_ai.request.top_k"
+GEN_AI_REQUEST_SEED: Final = "gen_ai.request.seed"
+GEN_AI_REQUEST_FREQUENCY_PENALTY: Final = "gen_ai.request.frequency_penalty"
+GEN_AI_REQUEST_PRESENCE_PENALTY: Final = "gen_ai.request.presence_penalty"
+GEN_AI_RESPONSE_ID: Final = "gen_ai.response.id"
+GEN_AI_RESPONSE_MODEL: Final = "gen_ai.response.model"
+GEN_AI_RESPONSE_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+# Seconds from the request to its first delta.
+GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+GEN_AI_TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 # the same
+GEN_AI_USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+GEN_AI_USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
+OPERATION_CHAT: Final = "chat"
+OPERATION_EMBEDDINGS: Final = "embeddings"
+OPERATION_TEXT_COMPLETION: Final = "text_completion"
+
+# Attributes of OpenTelemetry's RPC conventions.
+RPC_SYSTEM_NAME: Final = "rpc.system.name"
+RPC_METHOD: Final = "rpc.method"
+# "OK", "CANCELLED" …
+RPC_RESPONSE_STATUS_CODE: Final = "rpc.response.status_code"
+# The Reason of a failed call, else the exception's class.
+ERROR_TYPE: Final = "error.type"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+
+# Resource attributes.
+SERVICE_NAME: Final = "service.name"
+SERVICE_INSTANCE_ID: Final = "service.instance.id"
+SERVICE_VERSION: Final = "service.version"
+
+# Our own attributes. `tokenway trace` finds a request's trace by the first.
+REQUEST_ID: Final = "tokenway.request_id"
+ORGANISATION: Final = "tokenway.organisation"
+TEAM: Final = "tokenway.team"
+USER: Final = "tokenway.user"
+KEY_ID: Final = "tokenway.key_id"
+OUTCOME: Final = "tokenway.outcome"
+COST_MICRO_USD: Final = "tokenway.cost_micro_usd"
+# Set at the start of a root span that is made after its request ended badly: exported whatever the ratio says.
+LATE: Final = "tokenway.late"
+
+ROUTE_MODEL: Final = "tokenway.route.model"
+ROUTE_SCORE: Final = "tokenway.route.score"
+ROUTE_REASON: Final = "tokenway.route.reason"
+ATTEMPT: Final = "tokenway.attempt"
+HEDGE: Final = "tokenway.hedge"
+
+CACHE_VERDICT: Final = "tokenway.cache.verdict"
+CACHE_KIND: Final = "tokenway.cache.kind"
+CACHE_SIMILARITY: Final = "tokenway.cache.similarity"
+CACHE_THRESHOLD: Final = "tokenway.cache.threshold"
+CACHE_AGE_SECONDS: Final = "tokenway.cache.age_seconds"
+CACHE_BYPASS_REASON: Final = "tokenway.cache.bypass_reason"
+CACHE_FILL_RESULT: Final = "tokenway.cache.fill_result"
+
+BUDGET_SCOPES: Final = "tokenway.budget.scopes"
+BUDGET_RESERVED_MICRO_USD: Final = "tokenway.budget.reserved_micro_usd"
+BUDGET_DECISION: Final = "tokenway.budget.decision"
+BUDGET_RESERVATION_ID: Final = "tokenway.budget.reservation_id"
+
+ENGINE_QUEUE_SECONDS: Final = "tokenway.engine.queue_seconds"
+ENGINE_PREFILL_SECONDS: Final = "tokenway.engine.prefill_seconds"
+ENGINE_DECODE_SECONDS: Final = "tokenway.engine.decode_seconds"
+
+GUARD_RULE: Final = "tokenway.guard.rule"
+GUARD_VERDICT: Final = "tokenway.guard.verdict"
+
+# Metrics of the router. prometheus_client adds `_total` to a counter that lacks it.
+METRIC_REQUESTS: Final = "llm_requests_total"
+METRIC_LATENCY: Final = "llm_latency_seconds"
+METRIC_TIME_TO_FIRST_TOKEN: Final = "llm_ttft_seconds"  # noqa: S105 # the same
+METRIC_TOKENS: Final = "llm_tokens_total"
+METRIC_COST: Final = "llm_estimated_cost_dollars_total"
+# Of the cache.
+METRIC_CACHE_HIT_RATE: Final = "llm_cache_hit_rate"
+METRIC_CACHE_LOOKUPS: Final = "tokenway_cache_lookups_total"
+METRIC_CACHE_FILLS: Final = "tokenway_cache_fills_total"
+METRIC_CACHE_UNREADABLE: Final = "tokenway_cache_unreadable_total"
+# Of the engines.
+METRIC_GPU_UTILIZATION: Final = "llm_gpu_utilization"
+METRIC_GPU_MEMORY: Final = "llm_gpu_memory_bytes"
+# Of every service.
+METRIC_RPC_REQUESTS: Final = "tokenway_rpc_requests_total"
+METRIC_RPC_SECONDS: Final = "tokenway_rpc_seconds"
