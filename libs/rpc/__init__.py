@@ -1,1 +1,1 @@
-"""Remote calls: a handler port that knows no server library, one middleware chain, one channel profile, one error table."""
+"""Remote calls: a handler port that knows no server library, one chain, one channel profile, one error table."""

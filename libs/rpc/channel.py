@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import grpc
 
+from libs.address import is_local
 from libs.errors import Reason, TokenwayError
-from libs.rpc.address import is_local
 from libs.rpc.tls import Tls
 
 _MAX_MESSAGE_BYTES = 16 << 20

@@ -25,7 +25,7 @@ _CODES = {each.value[0]: each for each in grpc.StatusCode}
 
 
 def ending_of(error: BaseException, call: Call) -> Ending:
-    """What the caller saw. gRPC cancels a handler when the caller leaves and when its deadline passes: time says which."""
+    """What the caller saw. gRPC cancels a handler when its caller leaves or its deadline passes: time says which."""
     if isinstance(error, RpcFailureError):
         return Ending(_CODES[error.status.code], from_status(error.status).reason)
     if isinstance(error, Exception):

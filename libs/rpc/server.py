@@ -12,8 +12,8 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
+from libs.address import unix_socket_in_use, with_port
 from libs.errors import Reason, TokenwayError
-from libs.rpc.address import unix_socket_in_use, with_port
 from libs.rpc.call import Middleware
 from libs.rpc.channel import SERVER_OPTIONS, refuse_plaintext
 from libs.rpc.grpc_handlers import GrpcHandlers, OpenCalls

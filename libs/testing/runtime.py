@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from libs.rpc.runtime import Runtime
 
-MESH_TOKEN = "mesh-token-of-the-tests"  # noqa: S105  # guards nothing
+MESH_TOKEN = "mesh-token-of-the-tests"  # guards nothing
 
 
 @dataclass(frozen=True, slots=True)
