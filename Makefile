@@ -1,5 +1,76 @@
 # Every command of this repository, defined once: people, commit hooks and CI all call these.
 
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.SILENT:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+.NOTPARALLEL: # the tasks of one line depend on each other
+
+# The environment of whoever calls must not leak into .venv. Without compiled files vLLM imports 9 s later,
+# in each of its processes.
+unexport CONDA_PREFIX PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH VIRTUAL_ENV
+
+# Appended to the command of a task: make test ARGS="-k budget", make up ARGS="--config mesh.yaml".
+ARGS ?=
+
+.PHONY: help
+help: ## This list
+	awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: model ## Start the mesh, ask it three questions, show receipts and a trace, stop it
+	.venv/bin/tokenway demo $(ARGS)
+
+.PHONY: up
+up: model ## Start the mesh and keep it running (ARGS="--help" for more)
+	exec .venv/bin/tokenway up $(ARGS)
+
+.PHONY: test
+test: model ## Run the tests (ARGS="-k cancel" for some of them)
+	.venv/bin/pytest $(ARGS)
+
+.PHONY: check
+check: check-static test ## Everything that must hold before a change lands
+
+.PHONY: check-static
+check-static: setup ## The same without the tests: format, lint, types, imports, protos, generated files
+	deploy/build/check.sh
+
+.PHONY: fmt
+fmt: setup ## Format Python and protos, and mend what lint can mend
+	.venv/bin/ruff format --quiet .
+	.venv/bin/ruff check --quiet --fix .
+	.venv/bin/buf format --write
+
+.PHONY: generate
+generate: setup ## Write anew what is generated: libs/protogen and the schema of the configuration
+	deploy/build/generate.sh
+	.venv/bin/python deploy/build/config_schema.py >deploy/.tokenway.schema.json
+	mv deploy/.tokenway.schema.json deploy/tokenway.schema.json
+
+.PHONY: bench
+bench: setup ## Measure, quickly
+	.venv/bin/python -m tests.bench $(ARGS)
+
+.PHONY: engine
+engine:
+	deploy/build/engine.sh
+
 .PHONY: setup
 setup: ## The environment in .venv, exactly as pinned
-	@deploy/build/setup.sh
+	deploy/build/setup.sh
+
+.PHONY: model
+model: engine setup ## The default model, in the user's cache
+	deploy/build/model.sh
+
+.PHONY: lock
+lock: ## Write the pins anew (UPGRADE=1 takes the newest versions)
+	deploy/build/lock.sh
+
+.PHONY: clean
+clean: ## Remove the environment and every cache in this folder (the model stays in the user's cache)
+	rm -rf .venv .venv.lock .tools .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
