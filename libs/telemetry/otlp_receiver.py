@@ -37,7 +37,7 @@ _STATUSES = {Status.STATUS_CODE_OK: SpanStatus.OK, Status.STATUS_CODE_ERROR: Spa
 class SpanSink(Protocol):
     """Takes ended spans, in no particular order; a span may come twice, and its parent later or never.
 
-    An exception makes the sender keep the batch and try again.
+    An exception loses the batch: the sender is told, and goes on.
     """
 
     async def take(self, spans: Sequence[EndedSpan]) -> None:
