@@ -5,13 +5,26 @@ Units are in the names. Money is written in US dollars and must be whole micro-d
 
 from __future__ import annotations
 
-from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from libs.settings import addresses
 
 MICRO_USD_PER_USD = 1_000_000
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+ADDRESS = r"^(unix:[^\s]+|[^\s:]\S*:\d{1,5})$"
+SHA256 = r"^[0-9a-f]{64}$"
+REDIS_URL = r"^(embedded|(redis|rediss|unix)://.+)$"
+# What each pattern allows, in words.
+ALLOWED = {
+    NAME: "letters, digits, '.', '_' and '-', at most 64, a letter or digit first",
+    ADDRESS: "HOST:PORT, [IPV6]:PORT or unix:PATH",
+    SHA256: "64 hexadecimal digits in lower case",
+    REDIS_URL: "'embedded', or an address that starts with redis://, rediss:// or unix://",
+}
 
 
 def _whole_micro_usd(usd: Decimal) -> Decimal:
@@ -22,9 +35,9 @@ def _whole_micro_usd(usd: Decimal) -> Decimal:
 
 
 Usd = Annotated[Decimal, Field(ge=0, le=1_000_000_000), AfterValidator(_whole_micro_usd)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Name = Annotated[str, Field(pattern=NAME)]
 # "127.0.0.1:50051", "[::1]:50051", "unix:/run/tokenway/budget.sock"; port 0 takes a free one.
-Address = Annotated[str, Field(pattern=r"^(unix:/?[^\s]+|\S+:\d{1,5})$")]
+Address = Annotated[str, Field(pattern=ADDRESS), AfterValidator(addresses.checked)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -37,6 +50,14 @@ class Section(BaseModel):
     """A mapping of the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_absent(cls, fields: Any) -> Any:
+        # So that everything below a section's name may be commented out. An unknown field stays, to be refused.
+        if not isinstance(fields, dict):
+            return fields
+        return {name: value for name, value in fields.items() if value is not None or name not in cls.model_fields}
 
 
 class Tls(Section):
@@ -105,8 +126,10 @@ class Services(Section):
 class Stores(Section):
     """Redis. `embedded` starts the Valkey that comes with the mesh; a URL names a server of yours."""
 
-    redis_url: str = Field(default="embedded", pattern=r"^(embedded|(redis|rediss|unix)://.+)$")
-    cache_redis_url: str | None = Field(default=None, description="a server of its own for the cache")
+    redis_url: str = Field(default="embedded", pattern=REDIS_URL)
+    cache_redis_url: str | None = Field(
+        default=None, pattern=REDIS_URL, description="a server of its own for the cache"
+    )
 
 
 class Price(Section):
@@ -135,6 +158,7 @@ class VllmEngine(Section):
     block_size: int | None = Field(default=None, ge=1, le=256)
     max_num_queued_requests: int = Field(default=1_024, ge=1)
     load_format: Literal["auto", "dummy"] = "auto"
+    stream_interval: int = Field(default=1, ge=1, le=1_024, description="tokens a message; more saves host time")
 
 
 class ScriptedEngine(Section):
@@ -165,6 +189,7 @@ class Model(Section):
     revision: str = "1"
     endpoints: tuple[Address, ...] = Field(min_length=1, description="one a replica")
     metrics: Address = "127.0.0.1:0"
+    drain_seconds: Seconds = Field(default=30, description="how long streams may go on after SIGTERM")
     engine: Engine | None = Field(default=None, description="absent: somebody else runs the replicas")
 
 
@@ -190,12 +215,12 @@ class Key(Section):
     """An API key. The file holds its SHA-256 alone: `printf %s "$KEY" | sha256sum`."""
 
     id: Name
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Annotated[str, Field(pattern=SHA256)]
     user: Name | None = None
     team: Name | None = None
     role: Literal["caller", "admin"] = "caller"
     allowed_models: tuple[Name, ...] = Field(default=(), description="empty: all")
-    expires_at: datetime | None = None
+    expires_at: AwareDatetime | None = None
 
 
 class Organisation(Section):

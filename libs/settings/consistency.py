@@ -1,0 +1,205 @@
+"""What no single field can break: names that are taken twice, references to nothing, limits that contradict.
+
+Each check looks at the parts of the file that are valid by themselves, so that one bad field hides no other mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from libs.address import is_local
+from libs.settings import addresses
+from libs.settings.mistakes import Mistake, Path, dotted
+from libs.settings.schema import Budget, Cache, Limit, Model, Router, Section, Service, VllmEngine
+from libs.settings.yaml_tree import Tree, Value
+
+Part = TypeVar("Part", bound=Section)
+SERVICES: dict[str, type[Service]] = {"router": Router, "cache": Cache, "budget": Budget}
+
+
+def inconsistencies(tree: Tree) -> Iterator[Mistake]:
+    """Every mistake that takes more than one field to see."""
+    for check in CHECKS:
+        yield from check(tree)
+
+
+def names_are_unique(tree: Tree) -> Iterator[Mistake]:
+    """Models and organisations in the mesh, keys in their organisation."""
+    yield from _repeated(tree.texts("models.*.name"), "the name {value!r} is taken by {first}")
+    yield from _repeated(tree.texts("organisations.*.name"), "the name {value!r} is taken by {first}")
+    for path, _ in tree.select("organisations.*"):
+        yield from _repeated(tree.texts(f"organisations.{path[-1]}.keys.*.id"), "the id {value!r} is taken by {first}")
+
+
+def key_hashes_are_unique(tree: Tree) -> Iterator[Mistake]:
+    """A key names one principal."""
+    yield from _repeated(tree.texts("organisations.*.keys.*.sha256"), "is the same key as {first}")
+
+
+def addresses_are_unique(tree: Tree) -> Iterator[Mistake]:
+    """Two servers cannot share an address, and the router must not take itself for a replica.
+
+    Every address of a machine (0.0.0.0) is not compared: it does not say which machine.
+    """
+    taken = (*_service_addresses(tree), *_model_addresses(tree))
+    fixed = ((path, each) for path, each in taken if addresses.is_one_place(each))
+    yield from _repeated(fixed, "the address {value} is taken by {first}")
+
+
+def plaintext_stays_on_this_machine(tree: Tree) -> Iterator[Mistake]:
+    """What other machines can reach needs certificates."""
+    for path, router in _services(tree, "router"):
+        if tree.at((*path, "tls")) is None and not is_local(router.listen):
+            yield _plaintext((*path, "listen"), router.listen, "services.router.tls")
+    if tree.at(("mesh_tls",)) is not None:
+        return
+    inside = [(path, each.listen) for path, each in _services(tree, "cache", "budget")]
+    inside = [((*path, "listen"), address) for path, address in inside] + list(_endpoints(tree))
+    for path, address in inside:
+        if not is_local(address):
+            yield _plaintext(path, address, "mesh_tls")
+
+
+def budgets_have_subjects(tree: Tree) -> Iterator[Mistake]:
+    """A key's budget names a key of its organisation; the organisation's own names nothing."""
+    for path, limit in _parts(tree, Limit, "organisations.*.budgets.*"):
+        keys = [key for _, key in tree.texts(f"organisations.{path[1]}.keys.*.id")]
+        if limit.scope == "organisation" and limit.subject is not None:
+            message = f"{limit.subject!r} is too much: a budget of the organisation has no subject"
+            yield Mistake((*path, "subject"), message)
+        elif limit.scope == "key" and limit.subject is None:
+            yield Mistake(path, "a budget of a key needs the key's id as its subject")
+        elif limit.scope == "key" and limit.subject not in keys:
+            message = f"no key of this organisation has the id {limit.subject!r}; {_known(keys, 'keys')}"
+            yield Mistake((*path, "subject"), message)
+
+
+def budgets_are_unique(tree: Tree) -> Iterator[Mistake]:
+    """One limit for a scope, subject and window."""
+    for path, _ in tree.select("organisations.*"):
+        limits = _parts(tree, Limit, f"organisations.{path[-1]}.budgets.*")
+        same = ((where, (limit.scope, limit.subject, limit.window)) for where, limit in limits)
+        yield from _repeated(same, "{first} limits the same scope, subject and window; keep one")
+
+
+def allowed_models_exist(tree: Tree) -> Iterator[Mistake]:
+    """A key may use models of this mesh."""
+    names = [name for _, name in tree.texts("models.*.name")]
+    for path, name in tree.texts("organisations.*.keys.*.allowed_models.*"):
+        if name not in names:
+            yield Mistake(path, f"no model has the name {name!r}; {_known(names, 'models')}")
+
+
+def engines_hold_their_context(tree: Tree) -> Iterator[Mistake]:
+    """What the router promises of a model, its engine must be able to do."""
+    for path, model in _parts(tree, Model, "models.*"):
+        engine = model.engine
+        if engine is not None and engine.max_model_len < model.context_window_tokens:
+            message = (
+                f"the engine takes {engine.max_model_len} tokens, fewer than the model's context_window_tokens, "
+                f"{model.context_window_tokens}; raise max_model_len or lower context_window_tokens"
+            )
+            yield Mistake((*path, "engine", "max_model_len"), message)
+        both = {"kv_cache_memory_bytes", "gpu_memory_utilization"}
+        if isinstance(engine, VllmEngine) and both <= engine.model_fields_set:
+            message = "has no effect beside kv_cache_memory_bytes, which sets the size of the cache; keep one"
+            yield Mistake((*path, "engine", "gpu_memory_utilization"), message)
+
+
+def replicas_on_one_machine_share_no_port(tree: Tree) -> Iterator[Mistake]:
+    """One metrics address serves one replica a machine."""
+    for path, model in _parts(tree, Model, "models.*"):
+        here = [each for each in model.endpoints if is_local(each)]
+        if model.engine and len(here) > 1 and not addresses.takes_a_free_port(model.metrics):
+            message = f"{len(here)} replicas on this machine cannot share {model.metrics}; give port 0"
+            yield Mistake((*path, "metrics"), message)
+
+
+def waits_are_in_order(tree: Tree) -> Iterator[Mistake]:
+    """The shortest wait between attempts is not longer than the longest."""
+    for path, router in _parts(tree, Router, "services.router"):
+        shortest, longest = router.retry_wait_min_seconds, router.retry_wait_max_seconds
+        if shortest > longest:
+            message = f"{shortest:g} is more than retry_wait_max_seconds, {longest:g}"
+            yield Mistake((*path, "retry_wait_min_seconds"), message)
+
+
+CHECKS = (
+    names_are_unique,
+    key_hashes_are_unique,
+    addresses_are_unique,
+    plaintext_stays_on_this_machine,
+    budgets_have_subjects,
+    budgets_are_unique,
+    allowed_models_exist,
+    engines_hold_their_context,
+    replicas_on_one_machine_share_no_port,
+    waits_are_in_order,
+)
+
+
+def _parts(tree: Tree, kind: type[Part], pattern: str) -> Iterator[tuple[Path, Part]]:
+    """The sections at the paths, as far as they are valid; without those that lack something that they must have."""
+    for path, fields in tree.select(pattern):
+        if isinstance(fields, dict) and (part := _valid_part(kind, fields)):
+            yield path, part
+
+
+def _valid_part(kind: type[Part], fields: Mapping[str, Value]) -> Part | None:
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        bad = {details["loc"][0] for details in error.errors(include_url=False, include_context=False)}
+    try:
+        return kind.model_validate({name: value for name, value in fields.items() if name not in bad})
+    except ValidationError:
+        return None
+
+
+def _services(tree: Tree, *names: str) -> Iterator[tuple[Path, Service]]:
+    """The services, with their defaults where the file says nothing."""
+    for name in names:
+        path = ("services", name)
+        if tree.at(path) is None:
+            yield path, SERVICES[name].model_validate({"listen": SERVICES[name].model_fields["listen"].default})
+        yield from _parts(tree, SERVICES[name], f"services.{name}")
+
+
+def _service_addresses(tree: Tree) -> Iterator[tuple[Path, str]]:
+    for path, service in _services(tree, *SERVICES):
+        yield (*path, "listen"), service.listen
+        yield (*path, "metrics"), service.metrics
+
+
+def _model_addresses(tree: Tree) -> Iterator[tuple[Path, str]]:
+    yield from _endpoints(tree)
+    for path, model in _parts(tree, Model, "models.*"):
+        yield (*path, "metrics"), model.metrics
+
+
+def _endpoints(tree: Tree) -> Iterator[tuple[Path, str]]:
+    for path, model in _parts(tree, Model, "models.*"):
+        for index, address in enumerate(model.endpoints):
+            yield (*path, "endpoints", index), address
+
+
+def _plaintext(path: Path, address: str, remedy: str) -> Mistake:
+    message = f"{address} can be reached from other machines, so it needs certificates: give {remedy}, or use loopback"
+    return Mistake(path, message)
+
+
+def _known(names: Iterable[object], kind: str) -> str:
+    listed = ", ".join(dict.fromkeys(map(str, names)))
+    return f"there are {listed}" if listed else f"there are no {kind}"
+
+
+def _repeated(values: Iterable[tuple[Path, Hashable]], message: str) -> Iterator[Mistake]:
+    first: dict[Hashable, Path] = {}
+    for path, value in values:
+        if value in first:
+            yield Mistake(path, message.format(value=value, first=dotted(first[value])))
+        else:
+            first[value] = path
