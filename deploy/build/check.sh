@@ -26,7 +26,8 @@ stubs_are_those_of_the_protos() {
 }
 
 schema_is_that_of_the_settings() {
-    python deploy/build/config_schema.py | diff --brief - deploy/tokenway.schema.json
+    python deploy/build/config_schema.py >"$scratch/schema.json" &&
+        diff "$scratch/schema.json" deploy/tokenway.schema.json
 }
 
 # What is compared with: the branch that others have, else the one here.
@@ -46,7 +47,7 @@ protos_break_nobody() {
 exec 3>&1
 
 step "format" ruff format --check .
-step "lint" ruff check .
+step "lint" ruff check --output-format concise .
 step "types" mypy
 step "imports" lint-imports
 step "protos: lint" buf lint

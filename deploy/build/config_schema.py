@@ -1,15 +1,8 @@
-"""Print the JSON schema of the configuration file, for editors and for `make check`."""
+"""Print deploy/tokenway.schema.json, for `make generate` and `make check`."""
 
-import json
+import sys
 
-from libs.settings.schema import Settings
-
-
-def main() -> None:
-    """Write to standard output."""
-    schema = Settings.model_json_schema()
-    print(json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema, indent=2))
-
+from libs.settings.json_schema import json_schema
 
 if __name__ == "__main__":
-    main()
+    sys.stdout.write(json_schema())
