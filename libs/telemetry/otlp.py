@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ import structlog
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from libs.address import is_local
 
 # One batch's time, retries included. Longer would let the queue overflow behind a collector that is away.
 EXPORT_TIMEOUT_SECONDS = 5.0
@@ -31,7 +32,7 @@ class OtlpTarget:
     ca_file: str | None = None
 
     def __post_init__(self) -> None:
-        if self.ca_file is None and not _is_local(self.address):
+        if self.ca_file is None and not is_local(self.address):
             raise ValueError(
                 f"telemetry: {self.address} is not on this machine and no CA file is given; spans leave it"
                 " over TLS only: set telemetry.otlp_tls_ca_file, or run a collector on loopback"
@@ -87,13 +88,3 @@ class ReportedExporter(SpanExporter):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return self._inner.force_flush(timeout_millis)
-
-
-def _is_local(address: str) -> bool:
-    if address.startswith("unix:"):
-        return True
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
