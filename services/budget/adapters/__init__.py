@@ -1,0 +1,1 @@
+"""Redis and Prometheus, each behind a port."""

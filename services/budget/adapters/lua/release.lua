@@ -1,0 +1,22 @@
+-- Returns everything that is not booked.
+
+local record = read(args.id, now)
+if not record then
+  return reply({'missing'})
+end
+
+if record.state == 'open' then
+  record.released = record.reserved
+  local draft = {}
+  end_part(draft, record, 0)
+  write(draft, now)
+  close(record, now, 'released', 'RELEASED')
+elseif record.state == 'expired' then
+  record.state = 'released'
+  -- Nothing was delivered beyond what the Extends have said.
+  local known = record.booked - record.presumed
+  record.released = correct(
+    record, now, known, record.known_input, record.known_cached, record.known_output, record.known_source)
+  save(record)
+end
+return reply({'released', record.released})

@@ -1,0 +1,190 @@
+"""The ledger in Redis: each verb is one call of one script over one organisation's keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from importlib.resources import files
+from itertools import chain
+from typing import Any
+
+from redis.asyncio import Redis
+
+from libs.money import Usage
+from services.budget.adapters import redis_replies as replies
+from services.budget.adapters.redis_client import or_unavailable
+from services.budget.adapters.redis_organisations import RedisOrganisations
+from services.budget.domain.errors import reservation_closed, reservation_not_found
+from services.budget.domain.lease import Extension, Lease, LeasePolicy, Reservation, ReservationId
+from services.budget.domain.limits import WINDOWS, BudgetState, Limit, Principal
+from services.budget.domain.ports import Swept
+from services.budget.domain.receipt import Receipt, Settlement
+
+_VERBS = ("reserve", "extend", "settle", "release", "usage", "sweep")
+# The order in which every script expects them.
+_ORGANISATION_KEYS = ("clock", "limits", "leases", "receipts")
+_NOTHING_SWEPT = Swept(0, 0)
+
+
+class RedisLedger:
+    """A Ledger in Redis 7.0 or later, or Valkey; all keys of an organisation share a slot of a cluster.
+
+    `now_ms` stands in for the server's clock, in tests alone. `on_swept` hears of leases that any call found expired.
+    """
+
+    def __init__(
+        self,
+        *,
+        redis: Redis,
+        organisations: RedisOrganisations,
+        policy: LeasePolicy,
+        timeout_seconds: float,
+        on_swept: Callable[[Swept], None] = lambda _: None,
+        now_ms: Callable[[], int] | None = None,
+    ) -> None:
+        self._redis = redis
+        self._organisations = organisations
+        self._lease_terms = {
+            "lifetime_ms": int(policy.lifetime_seconds * 1000),
+            "near_limit_factor": policy.near_limit_factor,
+        }
+        self._timeout_seconds = timeout_seconds
+        self._on_swept = on_swept
+        self._now_ms = now_ms
+        self._scripts = {verb: redis.register_script(script(verb)) for verb in _VERBS}
+
+    async def reserve(self, reservation: Reservation) -> Lease:
+        organisation = reservation.principal.organisation
+        async with or_unavailable(self._timeout_seconds):
+            await self._organisations.announce(organisation)
+            asked = _asked(reservation) | self._lease_terms
+            return replies.lease(await self._call("reserve", organisation, reservation.id, asked))
+
+    async def extend(self, extension: Extension) -> Lease:
+        asked = _usage(extension.used) | self._lease_terms
+        asked |= {"seq": extension.seq, "want_output": extension.want_output_tokens}
+        return replies.lease(await self._call("extend", extension.organisation, extension.id, asked))
+
+    async def settle(self, settlement: Settlement) -> Receipt:
+        asked = _usage(settlement.usage) | {"outcome": settlement.outcome, "why": settlement.why}
+        values = await self._call("settle", settlement.organisation, settlement.id, asked)
+        return replies.receipt(settlement.id, values)
+
+    async def release(self, organisation: str, reservation: ReservationId) -> int:
+        (released_micro_usd,) = await self._call("release", organisation, reservation, {})
+        return int(released_micro_usd)
+
+    async def sweep(self) -> Swept:
+        async with or_unavailable(self._timeout_seconds):
+            organisations = await self._organisations.announced()
+        swept = _NOTHING_SWEPT
+        for organisation in organisations:
+            swept += await self._sweep_one(organisation)
+        return swept
+
+    async def usage(self, principal: Principal) -> tuple[BudgetState, ...]:
+        _, _, values = await self._run("usage", principal.organisation, (), _counted(principal))
+        return tuple(replies.states(values))
+
+    async def put_limit(self, organisation: str, limit: Limit) -> None:
+        async with or_unavailable(self._timeout_seconds):
+            await self._redis.hset(_limits_key(organisation), replies.limit_field(limit), str(limit.limit_micro_usd))
+
+    async def add_limit(self, organisation: str, limit: Limit) -> bool:
+        async with or_unavailable(self._timeout_seconds):
+            added = await self._redis.hsetnx(
+                _limits_key(organisation), replies.limit_field(limit), str(limit.limit_micro_usd)
+            )
+        return bool(added)
+
+    async def limits(self, organisation: str) -> tuple[Limit, ...]:
+        async with or_unavailable(self._timeout_seconds):
+            stored = await self._redis.hgetall(_limits_key(organisation))
+        return tuple(replies.limit(str(field), str(value)) for field, value in stored.items())
+
+    async def _sweep_one(self, organisation: str) -> Swept:
+        total, expired, opened = _NOTHING_SWEPT, 1, 0
+        while expired:
+            swept, _, (opened, expired) = await self._run("sweep", organisation, (), {})
+            total += swept
+        if not opened:
+            async with or_unavailable(self._timeout_seconds):
+                await self._organisations.forget(organisation)
+        return total
+
+    async def _call(
+        self, verb: str, organisation: str, reservation: ReservationId, asked: dict[str, str | int]
+    ) -> list[Any]:
+        """The values of the answer; a refusal raises."""
+        named = [reservation, asked.get("replaces")]
+        _, status, values = await self._run(
+            verb, organisation, (f"reservation:{each}" for each in named if each), asked | {"id": reservation}
+        )
+        match status:
+            case "missing":
+                raise reservation_not_found(reservation)
+            case "closed":
+                raise reservation_closed(reservation, values[0])
+            case "exceeded":
+                raise replies.refusal(values)
+        return values
+
+    async def _run(
+        self, verb: str, organisation: str, reservations: Iterable[str], asked: dict[str, str | int]
+    ) -> tuple[Swept, str, list[Any]]:
+        prefix = _prefix(organisation)
+        keys = [prefix + each for each in chain(_ORGANISATION_KEYS, reservations)]
+        now = "" if self._now_ms is None else self._now_ms()
+        async with or_unavailable(self._timeout_seconds):
+            reply = await self._scripts[verb](keys, [prefix, now, *chain.from_iterable(asked.items())])
+        leases, presumed, status, *values = reply
+        swept = Swept(leases, presumed)
+        if swept.leases:
+            self._on_swept(swept)
+        return swept, status, values
+
+
+def script(verb: str) -> str:
+    """The text of a verb's script."""
+    folder = files("services.budget.adapters") / "lua"
+    return "\n".join((folder / f"{name}.lua").read_text() for name in ("ledger", verb))
+
+
+def _prefix(organisation: str) -> str:
+    # The braces are a cluster's hash tag.
+    return f"tw:{{{organisation}}}:"
+
+
+def _limits_key(organisation: str) -> str:
+    return _prefix(organisation) + "limits"
+
+
+def _asked(reservation: Reservation) -> dict[str, str | int]:
+    return {
+        "request_id": reservation.request_id,
+        "key_id": reservation.principal.key_id,
+        "user": reservation.principal.user,
+        "team": reservation.principal.team,
+        "model": reservation.model,
+        "price_input": reservation.price.input_micro_usd_per_million_tokens,
+        "price_cached": reservation.price.cached_input_micro_usd_per_million_tokens,
+        "price_output": reservation.price.output_micro_usd_per_million_tokens,
+        "price_version": reservation.price.version,
+        "max_input": reservation.max_input_tokens,
+        "want_output": reservation.want_output_tokens,
+        "max_output": reservation.max_output_tokens,
+        "replaces": reservation.replaces or "",
+        **_counted(reservation.principal),
+    }
+
+
+def _counted(principal: Principal) -> dict[str, str | int]:
+    return {"accounts": " ".join(map(str, principal.accounts())), "windows": " ".join(WINDOWS)}
+
+
+def _usage(usage: Usage) -> dict[str, str | int]:
+    return {
+        "input": usage.input_tokens,
+        "cached": usage.cached_input_tokens,
+        "output": usage.output_tokens,
+        "source": usage.source,
+    }

@@ -1,0 +1,44 @@
+"""Which organisations may have open leases: a hint for the sweeper, in a slot of its own."""
+
+from __future__ import annotations
+
+from redis.asyncio import Redis
+
+from libs.clock import Clock
+
+_KEY = "tw:organisations"
+# An organisation is announced before its reservation, at most once in this time by each process …
+_ANNOUNCED_SECONDS = 600
+# … and forgotten long after, and only without a lease: so none that has one is ever forgotten.
+_FORGOTTEN_SECONDS = 3_600
+_FORGET = """
+local announced = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if announced and tonumber(announced) < tonumber(ARGV[2]) then
+  redis.call('ZREM', KEYS[1], ARGV[1])
+end
+"""
+
+
+class RedisOrganisations:
+    """A sorted set of organisations by the second in which a reservation was last announced for them."""
+
+    def __init__(self, *, redis: Redis, clock: Clock) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._announce_again_at: dict[str, float] = {}
+        self._forget = redis.register_script(_FORGET)
+
+    async def announce(self, organisation: str) -> None:
+        """To be called before a lease is given, so that the sweeper finds it even if this process dies right after."""
+        if self._clock.monotonic() < self._announce_again_at.get(organisation, 0):
+            return
+        await self._redis.zadd(_KEY, {organisation: self._clock.now()}, gt=True)
+        self._announce_again_at[organisation] = self._clock.monotonic() + _ANNOUNCED_SECONDS
+
+    async def announced(self) -> list[str]:
+        """Those that may have open leases."""
+        return [str(each) for each in await self._redis.zrange(_KEY, 0, -1)]
+
+    async def forget(self, organisation: str) -> None:
+        """To be called when it has no open lease; takes effect long after the last announcement."""
+        await self._forget(keys=[_KEY], args=[organisation, self._clock.now() - _FORGOTTEN_SECONDS])

@@ -1,0 +1,1 @@
+"""Money, limits, leases and receipts; pure."""

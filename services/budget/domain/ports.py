@@ -1,0 +1,106 @@
+"""What the budget needs from outside, and what it may rely on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from libs.keys import StoredKey
+from services.budget.domain.lease import Extension, Lease, Reservation, ReservationId
+from services.budget.domain.limits import BudgetState, Limit, Principal
+from services.budget.domain.receipt import Receipt, Settlement
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """Leases that were found expired, and the money that was booked as presumed spent for them."""
+
+    leases: int
+    presumed_micro_usd: int
+
+    def __add__(self, other: Swept) -> Swept:
+        return Swept(self.leases + other.leases, self.presumed_micro_usd + other.presumed_micro_usd)
+
+
+class Ledger(Protocol):
+    """Counters, leases and receipts of every organisation.
+
+    Each call is one step that happens wholly or not at all, whatever else goes on and whoever dies. For every account
+    and window, spent + reserved never passes the limit that was in force when the reservation was made.
+
+    Money is reserved and booked in the windows that were current when the lease was last given. An organisation's time
+    never runs back. An expired lease counts as delivered: everything that it held is booked, outcome `presumed`, before
+    anything else is looked at. Every closed reservation leaves one receipt in the organisation's ledger, a corrected
+    one a second; the receipts and what open reservations have booked add up to what the counters say.
+
+    Closed reservations are remembered for 24 hours. Any call may raise BUDGET_UNAVAILABLE, after a second at most; then
+    it is unknown whether it happened, and it may be repeated.
+    """
+
+    async def reserve(self, reservation: Reservation) -> Lease:
+        """Reserves for all accounts and windows, or for none.
+
+        Near a limit the whole answer is reserved, and refused if that does not fit. With `replaces`, that reservation
+        is released in the same step; if this one is refused that one stays as it was; if that one is closed or unknown
+        there is nothing to release. Repeated with the same id it answers with the lease as it stands.
+
+        BUDGET_EXCEEDED names the limit that refuses, of several the one that frees last. RESERVATION_CLOSED: that id
+        was used, and has ended.
+        """
+        ...
+
+    async def extend(self, extension: Extension) -> Lease:
+        """Books what was used where it was reserved, and reserves the rest and more in the windows of now.
+
+        The new lease is never shorter than the old one. Refused, the lease stands exactly as it was. A seq that is not
+        above the last one changes nothing and answers with the lease as it stands.
+
+        BUDGET_EXCEEDED, RESERVATION_NOT_FOUND, RESERVATION_CLOSED.
+        """
+        ...
+
+    async def settle(self, settlement: Settlement) -> Receipt:
+        """Books the final usage, never more than was reserved, and returns the rest. Repeated it answers the same.
+
+        After expiry it may only lower what was presumed, in the windows where that was booked: outcome `corrected`.
+        What was booked by an Extend stays. A released reservation answers with its receipt as it stands.
+
+        RESERVATION_NOT_FOUND.
+        """
+        ...
+
+    async def release(self, organisation: str, reservation: ReservationId) -> int:
+        """Returns everything that is not booked, after expiry what was presumed; and says how much that was.
+
+        Repeated it answers the same; a settled reservation answers 0. RESERVATION_NOT_FOUND.
+        """
+        ...
+
+    async def sweep(self) -> Swept:
+        """Closes every expired lease of every organisation."""
+        ...
+
+    async def usage(self, principal: Principal) -> tuple[BudgetState, ...]:
+        """Where each limit of the principal stands now, for each window its key's before its organisation's."""
+        ...
+
+    async def put_limit(self, organisation: str, limit: Limit) -> None:
+        """Sets a limit; a lowered one refuses what is new and ends nothing."""
+        ...
+
+    async def add_limit(self, organisation: str, limit: Limit) -> bool:
+        """Sets a limit where there is none; False where there is one."""
+        ...
+
+    async def limits(self, organisation: str) -> tuple[Limit, ...]:
+        """Every limit of the organisation, in no order."""
+        ...
+
+
+class KeyStore(Protocol):
+    """API keys by the SHA-256 of their text, in hex."""
+
+    async def add(self, keys: Mapping[str, StoredKey]) -> int:
+        """Stores those that are not there yet, revoked ones included; says how many. BUDGET_UNAVAILABLE."""
+        ...

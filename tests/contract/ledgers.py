@@ -1,0 +1,81 @@
+"""Every implementation of the Ledger port, each with its books and a clock that the test owns."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from libs.clock import SystemClock
+from libs.testing.ledger import InMemoryLedger
+from libs.testing.ledger_books import RedisBooks
+from services.budget.adapters.redis_client import redis_client
+from services.budget.adapters.redis_ledger import RedisLedger
+from services.budget.adapters.redis_organisations import RedisOrganisations
+from services.budget.domain.lease import LeasePolicy
+from services.budget.domain.limits import Account
+from services.budget.domain.ports import Ledger
+from services.budget.domain.receipt import Receipt
+from services.budget.domain.windows import Window
+
+
+class Books(Protocol):
+    """What a ledger has written, seen from outside."""
+
+    def spent_and_reserved(
+        self, organisation: str, account: Account, window: Window, at_ms: int
+    ) -> tuple[int, int]: ...
+
+    def receipts(self, organisation: str) -> list[Receipt]: ...
+
+
+def ms(text: str) -> int:
+    """Milliseconds since the epoch of a moment such as "2024-02-29T23:59:59"."""
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+@dataclass(slots=True)
+class LedgerClock:
+    """The time of a ledger under test."""
+
+    now_ms: int = ms("2024-02-28T10:15:00")
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+    def advance(self, seconds: float) -> None:
+        self.now_ms += int(seconds * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A ledger under test."""
+
+    ledger: Ledger
+    books: Books
+    clock: LedgerClock
+
+
+def in_memory(policy: LeasePolicy) -> Tried:
+    clock = LedgerClock()
+    ledger = InMemoryLedger(policy=policy, now_ms=clock)
+    return Tried(ledger, ledger, clock)
+
+
+@asynccontextmanager
+async def in_redis(url: str, policy: LeasePolicy) -> AsyncIterator[Tried]:
+    clock, redis, books = LedgerClock(), redis_client(url), RedisBooks(url)
+    ledger = RedisLedger(
+        redis=redis,
+        organisations=RedisOrganisations(redis=redis, clock=SystemClock()),
+        policy=policy,
+        timeout_seconds=1,
+        now_ms=clock,
+    )
+    try:
+        yield Tried(ledger, books, clock)
+    finally:
+        books.close()
+        await redis.aclose()

@@ -1,0 +1,766 @@
+"""What every Ledger keeps, whatever it is made of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from itertools import count
+
+import pytest
+
+from libs.errors import Reason, TokenwayError
+from libs.money import Price, Usage, UsageSource
+from libs.testing.valkey import RedisServer
+from services.budget.domain.lease import Extension, LeasePolicy, Reservation, ReservationId
+from services.budget.domain.limits import Account, BudgetState, Limit, Principal, Scope
+from services.budget.domain.ports import Ledger, Swept
+from services.budget.domain.receipt import Outcome, Receipt, Settlement
+from services.budget.domain.windows import Window
+from tests.contract.ledgers import Tried, in_memory, in_redis, ms
+
+POLICY = LeasePolicy(lifetime_seconds=60, near_limit_factor=8)
+ADA = Principal(key_id="ada", organisation="acme", user="ada.l", team="compilers")
+BOB = Principal(key_id="bob", organisation="acme")
+KEY, ORGANISATION = Account(Scope.KEY, "ada"), Account(Scope.ORGANISATION)
+# One micro-dollar a token, to make sums plain.
+PLAIN = Price(1_000_000, 1_000_000, 1_000_000, "v1")
+# 7 tokens cost a micro-dollar, nearly: parts of it must not each be rounded up.
+FINE = Price(150_000, 15_000, 150_000, "v2")
+HUGE = 10**12
+_ids = count(1)
+
+
+@pytest.fixture(params=["memory", "valkey_server", "redis_server"])
+async def tried(request: pytest.FixtureRequest) -> AsyncIterator[Tried]:
+    if request.param == "memory":
+        yield in_memory(POLICY)
+        return
+    server: RedisServer = request.getfixturevalue(request.param)
+    server.flush()
+    async with in_redis(server.url, POLICY) as found:
+        yield found
+
+
+def asked(
+    *,
+    principal: Principal = ADA,
+    price: Price = PLAIN,
+    max_input: int = 10,
+    want: int = 100,
+    most: int = 1_000,
+    replaces: ReservationId | None = None,
+) -> Reservation:
+    number = next(_ids)
+    return Reservation(
+        id=ReservationId(f"reservation-{number}"),
+        request_id=f"request-{number}",
+        principal=principal,
+        model="llama-3-7b",
+        price=price,
+        max_input_tokens=max_input,
+        want_output_tokens=want,
+        max_output_tokens=most,
+        replaces=replaces,
+    )
+
+
+def used(output: int, *, input: int = 10, cached: int = 0) -> Usage:  # noqa: A002 # the word of the domain
+    return Usage(input, cached, output, UsageSource.ENGINE)
+
+
+def settled(reservation: Reservation, usage: Usage, outcome: Outcome = Outcome.FINISHED) -> Settlement:
+    return Settlement(reservation.id, reservation.principal.organisation, usage, outcome, "the only one")
+
+
+def extended(reservation: Reservation, seq: int, usage: Usage, want: int = 100) -> Extension:
+    return Extension(reservation.id, reservation.principal.organisation, seq, usage, want)
+
+
+async def limit(ledger: Ledger, most: int, *, account: Account = KEY, window: Window = Window.HOUR) -> None:
+    await ledger.put_limit("acme", Limit(account, window, most))
+
+
+def stands(tried: Tried, *, account: Account = KEY, window: Window = Window.HOUR, at: int = 0) -> tuple[int, int]:
+    """Spent and reserved in the window of that moment, else of now."""
+    return tried.books.spent_and_reserved("acme", account, window, at or tried.clock.now_ms)
+
+
+async def refused(doing: object, reason: Reason) -> TokenwayError:
+    with pytest.raises(TokenwayError) as caught:
+        await doing  # type: ignore[misc]
+    assert caught.value.reason is reason, caught.value
+    return caught.value
+
+
+# Reserve
+
+
+async def test_far_from_its_limits_a_request_gets_a_small_lease(tried: Tried) -> None:
+    await limit(tried.ledger, HUGE)
+
+    lease = await tried.ledger.reserve(asked(max_input=10, want=100, most=1_000))
+
+    assert (lease.output_tokens, lease.whole, lease.reserved_micro_usd, lease.lifetime_seconds) == (100, False, 110, 60)
+    for account in (KEY, ORGANISATION):
+        for window in (Window.HOUR, Window.DAY, Window.MONTH):
+            assert stands(tried, account=account, window=window) == (0, 110)
+
+
+async def test_near_a_limit_the_whole_answer_is_reserved(tried: Tried) -> None:
+    # Worst case 1,010; 8 × 1,010 = 8,080.
+    await limit(tried.ledger, 8_080 + 109)
+
+    far = await tried.ledger.reserve(asked())
+    near = await tried.ledger.reserve(asked())
+
+    assert (far.output_tokens, far.whole) == (100, False)
+    assert (near.output_tokens, near.whole, near.reserved_micro_usd) == (1_000, True, 1_010)
+
+
+async def test_an_organisation_without_limits_still_gets_leases_and_receipts(tried: Tried) -> None:
+    reservation = asked()
+
+    lease = await tried.ledger.reserve(reservation)
+    receipt = await tried.ledger.settle(settled(reservation, used(5)))
+
+    assert lease.output_tokens == 100
+    assert receipt.cost_micro_usd == 15
+    assert tried.books.receipts("acme") == [receipt]
+    assert stands(tried) == (15, 0)
+
+
+async def test_no_lease_is_longer_than_the_answer_can_be(tried: Tried) -> None:
+    lease = await tried.ledger.reserve(asked(want=5_000, most=300))
+
+    assert (lease.output_tokens, lease.whole, lease.reserved_micro_usd) == (300, True, 310)
+
+
+async def test_input_that_may_or_may_not_be_cached_is_reserved_at_its_higher_price(tried: Tried) -> None:
+    lease = await tried.ledger.reserve(asked(price=Price(1_000_000, 3_000_000, 1_000_000), max_input=10, want=1))
+
+    assert lease.reserved_micro_usd == 31
+
+
+@pytest.mark.parametrize("account", [KEY, ORGANISATION], ids=str)
+@pytest.mark.parametrize("window", [Window.HOUR, Window.DAY, Window.MONTH])
+async def test_a_request_that_passes_one_limit_is_refused_by_it_and_reserves_nowhere(
+    tried: Tried, account: Account, window: Window
+) -> None:
+    for every in (KEY, ORGANISATION):
+        for each in (Window.HOUR, Window.DAY, Window.MONTH):
+            await limit(tried.ledger, HUGE, account=every, window=each)
+    await limit(tried.ledger, 1_500, account=account, window=window)
+    first = asked()
+    await tried.ledger.reserve(first)
+    await tried.ledger.settle(settled(first, used(490)))
+
+    error = await refused(tried.ledger.reserve(asked(most=1_000)), Reason.BUDGET_EXCEEDED)
+
+    assert error.metadata == {
+        "scope": str(account.scope),
+        "subject": account.subject,
+        "window": str(window),
+        "kind": "money",
+        "limit": "1500",
+        "used": "500",
+        "reserved": "0",
+    }
+    for every in (KEY, ORGANISATION):
+        for each in (Window.HOUR, Window.DAY, Window.MONTH):
+            assert stands(tried, account=every, window=each) == (500, 0)
+
+
+@pytest.mark.parametrize(
+    ("window", "seconds"), [(Window.HOUR, 45 * 60), (Window.DAY, 13.75 * 3_600), (Window.MONTH, (24 + 13.75) * 3_600)]
+)
+async def test_a_refusal_says_how_long_until_its_window_ends(tried: Tried, window: Window, seconds: float) -> None:
+    await limit(tried.ledger, 1_500, window=window)
+    await tried.ledger.reserve(asked())
+
+    error = await refused(tried.ledger.reserve(asked()), Reason.BUDGET_EXCEEDED)
+
+    assert error.retry_after_seconds == seconds  # from 10:15 on 28 February of a leap year
+    assert "the window ends at 2024-0" in error.message
+
+
+async def test_what_can_never_fit_is_not_asked_to_try_again(tried: Tried) -> None:
+    await limit(tried.ledger, 1_009)
+
+    error = await refused(tried.ledger.reserve(asked(max_input=10, most=1_000)), Reason.BUDGET_EXCEEDED)
+
+    assert error.retry_after_seconds is None
+    assert "never" in error.message
+
+
+async def test_of_several_limits_the_one_that_frees_last_refuses(tried: Tried) -> None:
+    for window in (Window.HOUR, Window.MONTH, Window.DAY):
+        await limit(tried.ledger, 1_500, window=window)
+    await tried.ledger.reserve(asked())
+
+    error = await refused(tried.ledger.reserve(asked()), Reason.BUDGET_EXCEEDED)
+
+    assert error.metadata["window"] == "month"
+
+
+async def test_a_free_model_passes_a_spent_budget(tried: Tried) -> None:
+    await limit(tried.ledger, 0)
+
+    lease = await tried.ledger.reserve(asked(price=Price(0, 0, 0)))
+
+    assert lease.reserved_micro_usd == 0
+
+
+async def test_a_limit_of_nothing_refuses_all_that_costs(tried: Tried) -> None:
+    await limit(tried.ledger, 0)
+
+    error = await refused(tried.ledger.reserve(asked()), Reason.BUDGET_EXCEEDED)
+
+    assert error.retry_after_seconds is None
+
+
+async def test_the_last_micro_dollar_can_be_spent(tried: Tried) -> None:
+    await limit(tried.ledger, 1_010)
+
+    assert (await tried.ledger.reserve(asked(max_input=10, most=1_000))).whole
+
+
+async def test_a_repeated_reserve_answers_the_same_and_reserves_once(tried: Tried) -> None:
+    reservation = asked()
+
+    first = await tried.ledger.reserve(reservation)
+    tried.clock.advance(10)
+    second = await tried.ledger.reserve(reservation)
+
+    assert second == replace(first, lifetime_seconds=50)
+    assert stands(tried) == (0, 110)
+
+
+async def test_a_reserve_that_comes_after_its_end_gets_no_lease(tried: Tried) -> None:
+    reservation = asked()
+    await tried.ledger.reserve(reservation)
+    await tried.ledger.settle(settled(reservation, used(1)))
+
+    error = await refused(tried.ledger.reserve(reservation), Reason.RESERVATION_CLOSED)
+
+    assert error.metadata == {"reservation_id": reservation.id, "state": "settled"}
+    assert stands(tried) == (11, 0)
+
+
+async def test_organisations_and_keys_do_not_share_limits(tried: Tried) -> None:
+    await limit(tried.ledger, 1_010)
+    await tried.ledger.reserve(asked())
+
+    await tried.ledger.reserve(asked(principal=BOB))
+    await tried.ledger.reserve(asked(principal=replace(ADA, organisation="umbrella")))
+
+    await refused(tried.ledger.reserve(asked()), Reason.BUDGET_EXCEEDED)
+
+
+async def test_keys_share_the_limit_of_their_organisation(tried: Tried) -> None:
+    await limit(tried.ledger, 1_010, account=ORGANISATION)
+    await tried.ledger.reserve(asked(principal=BOB))
+
+    error = await refused(tried.ledger.reserve(asked(principal=ADA)), Reason.BUDGET_EXCEEDED)
+
+    assert (error.metadata["scope"], error.metadata["subject"]) == ("organisation", "")
+
+
+async def test_of_200_at_once_exactly_those_get_a_lease_for_whom_there_is_money(tried: Tried) -> None:
+    await limit(tried.ledger, 10 * 1_010)
+
+    answers = await asyncio.gather(
+        *(tried.ledger.reserve(asked(want=1_000)) for _ in range(200)), return_exceptions=True
+    )
+
+    assert sum(not isinstance(each, BaseException) for each in answers) == 10
+    assert stands(tried) == (0, 10 * 1_010)
+
+
+async def test_a_lowered_limit_refuses_what_is_new_and_breaks_no_lease(tried: Tried) -> None:
+    await limit(tried.ledger, HUGE)
+    reservation = asked()
+    await tried.ledger.reserve(reservation)
+
+    await limit(tried.ledger, 50)
+
+    await refused(tried.ledger.reserve(asked()), Reason.BUDGET_EXCEEDED)
+    # It only renews the time, so it raises nothing.
+    assert (await tried.ledger.extend(extended(reservation, 1, used(20), want=0))).output_tokens == 100
+    assert (await tried.ledger.settle(settled(reservation, used(100)))).cost_micro_usd == 110
+
+
+# Replaces
+
+
+async def test_a_fallback_fits_where_the_first_reservation_goes_out(tried: Tried) -> None:
+    await limit(tried.ledger, 1_100)
+    first = asked()
+    await tried.ledger.reserve(first)
+
+    second = asked(max_input=100, replaces=first.id)
+    lease = await tried.ledger.reserve(second)
+
+    assert (lease.whole, lease.reserved_micro_usd) == (True, 1_100)
+    assert stands(tried) == (0, 1_100)
+    (receipt,) = tried.books.receipts("acme")
+    assert (receipt.reservation_id, receipt.outcome, receipt.cost_micro_usd) == (first.id, Outcome.RELEASED, 0)
+    assert await tried.ledger.release("acme", first.id) == 1_010
+
+
+async def test_a_fallback_that_does_not_fit_leaves_the_first_reservation_as_it_was(tried: Tried) -> None:
+    await limit(tried.ledger, 1_100)
+    first = asked()
+    await tried.ledger.reserve(first)
+
+    error = await refused(tried.ledger.reserve(asked(max_input=101, replaces=first.id)), Reason.BUDGET_EXCEEDED)
+
+    assert error.metadata["reserved"] == "1010"
+    assert stands(tried) == (0, 1_010)
+    assert tried.books.receipts("acme") == []
+    assert (await tried.ledger.extend(extended(first, 1, used(5)))).output_tokens == 1_000
+
+
+async def test_a_fallback_after_an_hour_has_ended_returns_what_the_old_hour_held(tried: Tried) -> None:
+    began = tried.clock.now_ms = ms("2024-02-28T10:59:50")
+    first = asked()
+    await tried.ledger.reserve(first)
+    tried.clock.advance(20)
+
+    await tried.ledger.reserve(asked(max_input=100, replaces=first.id))
+
+    assert stands(tried, at=began) == (0, 0)
+    assert stands(tried) == (0, 200)
+
+
+async def test_to_replace_what_is_unknown_or_closed_is_to_reserve(tried: Tried) -> None:
+    closed = asked()
+    await tried.ledger.reserve(closed)
+    await tried.ledger.settle(settled(closed, used(5)))
+
+    await tried.ledger.reserve(asked(replaces=closed.id))
+    await tried.ledger.reserve(asked(replaces=ReservationId("never-seen")))
+
+    assert stands(tried) == (15, 220)
+    assert len(tried.books.receipts("acme")) == 1
+
+
+# Extend
+
+
+async def test_an_extend_books_what_was_used_and_leases_more(tried: Tried) -> None:
+    reservation = asked(max_input=50, want=100)
+    await tried.ledger.reserve(reservation)
+    tried.clock.advance(30)
+
+    lease = await tried.ledger.extend(extended(reservation, 1, used(90, input=10), want=100))
+
+    # The input was counted: what its bound held beyond is free again.
+    assert (lease.output_tokens, lease.reserved_micro_usd, lease.lifetime_seconds) == (190, 100, 60)
+    assert stands(tried) == (100, 100)
+
+
+async def test_a_lease_never_shrinks(tried: Tried) -> None:
+    reservation = asked(want=100)
+    await tried.ledger.reserve(reservation)
+
+    lease = await tried.ledger.extend(extended(reservation, 1, used(10), want=20))
+
+    assert (lease.output_tokens, lease.reserved_micro_usd) == (100, 90)
+
+
+async def test_the_last_extend_makes_the_lease_whole(tried: Tried) -> None:
+    reservation = asked(want=100, most=150)
+    await tried.ledger.reserve(reservation)
+
+    lease = await tried.ledger.extend(extended(reservation, 1, used(90), want=100))
+
+    assert (lease.output_tokens, lease.whole) == (150, True)
+
+
+async def test_an_extend_before_the_input_is_counted_keeps_its_bound(tried: Tried) -> None:
+    reservation = asked(max_input=50, want=100)
+    await tried.ledger.reserve(reservation)
+
+    lease = await tried.ledger.extend(extended(reservation, 1, used(0, input=0), want=100))
+
+    assert lease.reserved_micro_usd == 150
+
+
+async def test_after_a_window_has_ended_an_extend_books_in_the_old_and_reserves_in_the_new(tried: Tried) -> None:
+    began = tried.clock.now_ms = ms("2024-02-29T23:59:30")
+    reservation = asked(want=100)
+    await tried.ledger.reserve(reservation)
+    tried.clock.advance(45)
+
+    await tried.ledger.extend(extended(reservation, 1, used(60), want=100))
+
+    for window in (Window.HOUR, Window.DAY, Window.MONTH):
+        assert stands(tried, window=window, at=began) == (70, 0)
+        assert stands(tried, window=window) == (0, 100)
+
+
+async def test_a_refused_extend_leaves_the_lease_as_it_was(tried: Tried) -> None:
+    await limit(tried.ledger, HUGE)
+    reservation = asked(want=100)
+    await tried.ledger.reserve(reservation)
+    await limit(tried.ledger, 150)
+    tried.clock.advance(30)
+
+    error = await refused(tried.ledger.extend(extended(reservation, 1, used(90))), Reason.BUDGET_EXCEEDED)
+
+    assert (error.metadata["used"], error.metadata["reserved"]) == ("0", "110")
+    assert stands(tried) == (0, 110)
+    again = await tried.ledger.reserve(reservation)
+    assert (again.output_tokens, again.reserved_micro_usd, again.lifetime_seconds) == (100, 110, 30)
+    # The seq was not taken: with money there the same call succeeds.
+    await limit(tried.ledger, HUGE)
+    assert (await tried.ledger.extend(extended(reservation, 1, used(90)))).output_tokens == 190
+
+
+@pytest.mark.parametrize("seq", [2, 1])
+async def test_an_extend_with_a_seq_that_was_answered_changes_nothing(tried: Tried, seq: int) -> None:
+    reservation = asked(want=100)
+    await tried.ledger.reserve(reservation)
+    await tried.ledger.extend(extended(reservation, 1, used(50)))
+    last = await tried.ledger.extend(extended(reservation, 2, used(90)))
+    tried.clock.advance(10)
+
+    again = await tried.ledger.extend(extended(reservation, seq, used(90)))
+
+    assert again == replace(last, lifetime_seconds=50)
+    assert stands(tried) == (100, 100)
+
+
+async def test_an_extend_of_what_never_was_finds_nothing(tried: Tried) -> None:
+    error = await refused(tried.ledger.extend(extended(asked(), 1, used(1))), Reason.RESERVATION_NOT_FOUND)
+
+    assert error.metadata["reservation_id"].startswith("reservation-")
+
+
+@pytest.mark.parametrize("state", ["settled", "released", "expired"])
+async def test_an_extend_of_what_has_ended_is_refused(tried: Tried, state: str) -> None:
+    reservation = asked()
+    await tried.ledger.reserve(reservation)
+    if state == "settled":
+        await tried.ledger.settle(settled(reservation, used(1)))
+    elif state == "released":
+        await tried.ledger.release("acme", reservation.id)
+    else:
+        tried.clock.advance(60)
+    before = stands(tried)
+
+    error = await refused(tried.ledger.extend(extended(reservation, 1, used(1))), Reason.RESERVATION_CLOSED)
+
+    assert error.metadata == {"reservation_id": reservation.id, "state": state}
+    assert stands(tried) == ((110, 0) if state == "expired" else before)
+
+
+async def test_input_beyond_its_bound_is_reserved_by_the_extend_that_reports_it(tried: Tried) -> None:
+    reservation = asked(max_input=10, want=100)
+    await tried.ledger.reserve(reservation)
+
+    lease = await tried.ledger.extend(extended(reservation, 1, used(90, input=500), want=100))
+
+    # 590 used; 110 were reserved and are booked; the other 480 are reserved with the next 100.
+    assert stands(tried) == (110, 580)
+    assert lease.reserved_micro_usd == 580
+
+
+# Settle
+
+
+async def test_a_settlement_books_what_was_used_and_returns_the_rest(tried: Tried) -> None:
+    reservation = asked()
+    await tried.ledger.reserve(reservation)
+
+    receipt = await tried.ledger.settle(settled(reservation, used(30, cached=4), Outcome.CANCELLED))
+
+    assert receipt == Receipt(
+        request_id=reservation.request_id,
+        reservation_id=reservation.id,
+        key_id="ada",
+        model="llama-3-7b",
+        price=PLAIN,
+        usage=used(30, cached=4),
+        cost_micro_usd=40,
+        outcome=Outcome.CANCELLED,
+        why="the only one",
+        uncovered_micro_usd=0,
+        booked_at_seconds=tried.clock.now_ms / 1000,
+    )
+    assert tried.books.receipts("acme") == [receipt]
+    assert stands(tried) == (40, 0)
+
+
+async def test_a_repeated_settlement_answers_the_same_and_books_once(tried: Tried) -> None:
+    reservation = asked()
+    await tried.ledger.reserve(reservation)
+    first = await tried.ledger.settle(settled(reservation, used(30)))
+    tried.clock.advance(3_600)
+
+    again = await tried.ledger.settle(settled(reservation, used(99), Outcome.FAILED))
+
+    assert again == first
+    assert tried.books.receipts("acme") == [first]
+
+
+async def test_use_beyond_the_lease_is_reported_and_not_booked(tried: Tried) -> None:
+    reservation = asked(want=100)
+    await tried.ledger.reserve(reservation)
+
+    receipt = await tried.ledger.settle(settled(reservation, used(120)))
+
+    assert (receipt.cost_micro_usd, receipt.uncovered_micro_usd) == (110, 20)
+    assert stands(tried) == (110, 0)
+
+
+async def test_many_small_parts_cost_what_the_whole_costs(tried: Tried) -> None:
+    reservation = asked(price=FINE, max_input=11, want=3)
+    await tried.ledger.reserve(reservation)
+
+    for seq in range(1, 40):
+        await tried.ledger.extend(extended(reservation, seq, used(seq, input=11, cached=5), want=3))
+        tried.clock.advance(50)
+    receipt = await tried.ledger.settle(settled(reservation, used(41, input=11, cached=5)))
+
+    assert receipt.cost_micro_usd == 8  # (6 + 41) × 0.15 + 5 × 0.015 = 7.125, rounded up once
+    assert stands(tried, window=Window.DAY) == (8, 0)
+
+
+async def test_a_count_that_falls_takes_back_nothing_that_was_booked(tried: Tried) -> None:
+    reservation = asked()
+    await tried.ledger.reserve(reservation)
+    await tried.ledger.extend(extended(reservation, 1, used(90)))
+
+    receipt = await tried.ledger.settle(settled(reservation, used(20)))
+
+    assert receipt.cost_micro_usd == 100
+    assert stands(tried) == (100, 0)
+
+
+async def test_a_settlement_of_what_never_was_finds_nothing(tried: Tried) -> None:
+    await refused(tried.ledger.settle(settled(asked(), used(1))), Reason.RESERVATION_NOT_FOUND)
+
+
+async def test_a_settlement_after_a_release_changes_nothing(tried: Tried) -> None:
+    reservation = asked()
+    await tried.ledger.reserve(reservation)
+    await tried.ledger.release("acme", reservation.id)
+
+    receipt = await tried.ledger.settle(settled(reservation, used(30)))
+
+    assert (receipt.outcome, receipt.cost_micro_usd) == (Outcome.RELEASED, 0)
+    assert stands(tried) == (0, 0)
+
+
+# Release
+
+
+async def test_a_release_returns_what_is_not_booked(tried: Tried) -> None:
+    reservation = asked()
+    await tried.ledger.reserve(reservation)
+    await tried.ledger.extend(extended(reservation, 1, used(40), want=100))
+
+    assert await tried.ledger.release("acme", reservation.id) == 100
+    assert await tried.ledger.release("acme", reservation.id) == 100
+
+    assert stands(tried) == (50, 0)
+    (receipt,) = tried.books.receipts("acme")
+    assert (receipt.outcome, receipt.cost_micro_usd, receipt.usage) == (Outcome.RELEASED, 50, used(40))
+
+
+async def test_a_release_after_the_settlement_returns_nothing(tried: Tried) -> None:
+    reservation = asked()
+    await tried.ledger.reserve(reservation)
+    await tried.ledger.settle(settled(reservation, used(30)))
+
+    assert await tried.ledger.release("acme", reservation.id) == 0
+    assert stands(tried) == (40, 0)
+
+
+async def test_a_release_of_what_never_was_finds_nothing(tried: Tried) -> None:
+    await refused(tried.ledger.release("acme", ReservationId("never-seen")), Reason.RESERVATION_NOT_FOUND)
+
+
+# Expiry
+
+
+async def test_an_expired_lease_is_presumed_delivered(tried: Tried) -> None:
+    reservation = asked(max_input=10, want=100)
+    await tried.ledger.reserve(reservation)
+    await tried.ledger.extend(extended(reservation, 1, used(40, input=8), want=100))
+
+    tried.clock.advance(59.999)
+    assert await tried.ledger.sweep() == Swept(0, 0)
+    tried.clock.advance(0.001)
+    assert await tried.ledger.sweep() == Swept(1, 100)
+
+    assert stands(tried) == (148, 0)
+    (receipt,) = tried.books.receipts("acme")
+    assert receipt.outcome is Outcome.PRESUMED
+    assert receipt.usage == Usage(8, 0, 140, UsageSource.PRESUMED)
+    assert receipt.cost_micro_usd == 148
+
+
+async def test_an_extend_renews_the_lease(tried: Tried) -> None:
+    reservation = asked()
+    await tried.ledger.reserve(reservation)
+    tried.clock.advance(40)
+    await tried.ledger.extend(extended(reservation, 1, used(0), want=0))
+    tried.clock.advance(40)
+
+    assert await tried.ledger.sweep() == Swept(0, 0)
+
+
+async def test_any_call_of_the_organisation_closes_its_expired_leases(tried: Tried) -> None:
+    await tried.ledger.reserve(asked())
+    tried.clock.advance(60)
+
+    await tried.ledger.reserve(asked(principal=BOB))
+
+    assert stands(tried) == (110, 0)
+
+
+async def test_a_sweep_closes_more_leases_than_one_step_takes(tried: Tried) -> None:
+    for _ in range(120):
+        await tried.ledger.reserve(asked(max_input=0, want=1))
+    tried.clock.advance(60)
+
+    assert await tried.ledger.sweep() == Swept(120, 120)
+    assert stands(tried) == (120, 0)
+
+
+async def test_a_late_settlement_lowers_what_was_presumed_where_it_was_booked(tried: Tried) -> None:
+    began = tried.clock.now_ms = ms("2024-02-28T10:59:30")
+    reservation = asked()
+    await tried.ledger.reserve(reservation)
+    tried.clock.advance(90)
+    await tried.ledger.sweep()
+    await tried.ledger.reserve(asked())
+
+    receipt = await tried.ledger.settle(settled(reservation, used(30)))
+
+    assert (receipt.outcome, receipt.cost_micro_usd, receipt.usage) == (Outcome.CORRECTED, 40, used(30))
+    assert stands(tried, at=began) == (40, 0)
+    assert stands(tried) == (0, 110)
+    assert [each.outcome for each in tried.books.receipts("acme")] == [Outcome.PRESUMED, Outcome.CORRECTED]
+    assert await tried.ledger.settle(settled(reservation, used(10))) == receipt
+
+
+async def test_a_late_settlement_never_raises_what_was_presumed(tried: Tried) -> None:
+    reservation = asked(want=100)
+    await tried.ledger.reserve(reservation)
+    tried.clock.advance(60)
+
+    receipt = await tried.ledger.settle(settled(reservation, used(130)))
+
+    assert (receipt.outcome, receipt.cost_micro_usd, receipt.uncovered_micro_usd) == (Outcome.PRESUMED, 110, 30)
+    assert stands(tried) == (110, 0)
+    assert len(tried.books.receipts("acme")) == 1
+
+
+async def test_a_late_settlement_keeps_what_extends_have_booked(tried: Tried) -> None:
+    reservation = asked()
+    await tried.ledger.reserve(reservation)
+    await tried.ledger.extend(extended(reservation, 1, used(40), want=100))
+    tried.clock.advance(60)
+
+    receipt = await tried.ledger.settle(settled(reservation, used(0, input=0)))
+
+    assert receipt.cost_micro_usd == 50
+    assert stands(tried) == (50, 0)
+
+
+async def test_a_late_release_returns_what_was_presumed(tried: Tried) -> None:
+    reservation = asked()
+    await tried.ledger.reserve(reservation)
+    await tried.ledger.extend(extended(reservation, 1, used(40), want=100))
+    tried.clock.advance(60)
+
+    assert await tried.ledger.release("acme", reservation.id) == 100
+    assert await tried.ledger.release("acme", reservation.id) == 100
+
+    assert stands(tried) == (50, 0)
+    last = tried.books.receipts("acme")[-1]
+    assert (last.outcome, last.cost_micro_usd, last.usage) == (Outcome.CORRECTED, 50, used(40))
+
+
+async def test_a_closed_reservation_is_remembered_for_a_day(tried: Tried) -> None:
+    reservation = asked()
+    await tried.ledger.reserve(reservation)
+    receipt = await tried.ledger.settle(settled(reservation, used(30)))
+
+    tried.clock.advance(24 * 3_600 - 0.001)
+    assert await tried.ledger.settle(settled(reservation, used(30))) == receipt
+    tried.clock.advance(0.001)
+    await refused(tried.ledger.settle(settled(reservation, used(30))), Reason.RESERVATION_NOT_FOUND)
+
+
+# Time
+
+
+async def test_a_clock_that_steps_back_opens_no_window_anew(tried: Tried) -> None:
+    tried.clock.now_ms = ms("2024-03-01T00:00:05")
+    await limit(tried.ledger, 1_010, window=Window.MONTH)
+    await tried.ledger.reserve(asked())
+    tried.clock.now_ms = ms("2024-02-29T23:59:55")
+
+    error = await refused(tried.ledger.reserve(asked()), Reason.BUDGET_EXCEEDED)
+
+    assert error.retry_after_seconds == 31 * 86_400 - 5
+
+
+async def test_a_new_window_begins_with_nothing_spent(tried: Tried) -> None:
+    tried.clock.now_ms = ms("2024-02-28T10:59:00")
+    await limit(tried.ledger, 1_010)
+    first = asked()
+    await tried.ledger.reserve(first)
+    await tried.ledger.settle(settled(first, used(1_000)))
+    error = await refused(tried.ledger.reserve(asked()), Reason.BUDGET_EXCEEDED)
+    assert error.retry_after_seconds is not None
+
+    tried.clock.advance(error.retry_after_seconds)
+
+    assert (await tried.ledger.reserve(asked())).whole
+
+
+# Usage and limits
+
+
+async def test_usage_says_where_each_limit_stands(tried: Tried) -> None:
+    await limit(tried.ledger, 5_000)
+    await limit(tried.ledger, 9_000, account=ORGANISATION, window=Window.MONTH)
+    await limit(tried.ledger, 7_000, account=Account(Scope.KEY, "bob"))
+    first, second = asked(), asked(most=100)
+    await tried.ledger.reserve(first)
+    await tried.ledger.settle(settled(first, used(30)))
+    await tried.ledger.reserve(second)
+
+    assert await tried.ledger.usage(ADA) == (
+        BudgetState(Limit(KEY, Window.HOUR, 5_000), 40, 110, ms("2024-02-28T11:00:00") // 1000),
+        BudgetState(Limit(ORGANISATION, Window.MONTH, 9_000), 40, 110, ms("2024-03-01T00:00:00") // 1000),
+    )
+
+
+async def test_a_limit_set_in_the_middle_of_a_window_knows_what_was_spent_before(tried: Tried) -> None:
+    first = asked()
+    await tried.ledger.reserve(first)
+    await tried.ledger.settle(settled(first, used(990)))
+    await limit(tried.ledger, 1_500, window=Window.DAY)
+
+    (state,) = await tried.ledger.usage(ADA)
+
+    assert state.spent_micro_usd == 110  # as much as its lease covered
+
+
+async def test_a_limit_is_added_only_where_there_is_none(tried: Tried) -> None:
+    first, second = Limit(KEY, Window.HOUR, 5), Limit(KEY, Window.HOUR, 6)
+
+    assert await tried.ledger.add_limit("acme", first)
+    assert not await tried.ledger.add_limit("acme", second)
+    assert await tried.ledger.limits("acme") == (first,)
+
+    await tried.ledger.put_limit("acme", second)
+    assert await tried.ledger.limits("acme") == (second,)
+    assert await tried.ledger.limits("umbrella") == ()
