@@ -1,0 +1,1 @@
+"""Redis and Prometheus, one file each."""

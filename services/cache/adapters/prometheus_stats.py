@@ -1,0 +1,38 @@
+"""The cache's counts as Prometheus metrics, read when they are scraped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from libs.telemetry import names
+from services.cache.domain.stats import FillResult, Stats, Verdict
+
+
+class StatsCollector(Collector):
+    """Every verdict and result is there from the start, at 0, so that rates have a beginning."""
+
+    def __init__(self, stats: Stats) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterator[Metric]:
+        counts = self._stats.counts()
+        yield GaugeMetricFamily(
+            names.METRIC_CACHE_HIT_RATE, "Hits ÷ lookups of what may be cached, since the start.", value=counts.hit_rate
+        )
+        lookups = CounterMetricFamily(names.METRIC_CACHE_LOOKUPS, "Lookups by verdict.", labels=["verdict"])
+        for verdict in Verdict:
+            lookups.add_metric([verdict], counts.lookups[verdict])
+        yield lookups
+        fills = CounterMetricFamily(
+            names.METRIC_CACHE_FILLS, "Answers offered, by what became of them.", labels=["result"]
+        )
+        for result in FillResult:
+            fills.add_metric([result], counts.fills[result])
+        yield fills
+        yield CounterMetricFamily(
+            names.METRIC_CACHE_UNREADABLE, "Stored answers that could not be trusted.", value=self._stats.unreadable
+        )

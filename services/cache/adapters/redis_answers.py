@@ -1,0 +1,122 @@
+"""Answers in Redis, which is their truth.
+
+All keys of an organisation share its hash tag, so that they lie on one node of a cluster:
+
+tw:cache:{acme}:answer:<key, hex>   hash: version, tag, checksum, body; expires with its answer
+tw:cache:{acme}:all                 sorted set of keys by the time of their expiry, for Invalidate
+tw:cache:{acme}:model:<name>        the same of one model
+tw:cache:{acme}:tag:<tag>           the same of one tag
+
+A sorted set expires with the last answer in it. If Redis may evict, then by volatile-ttl, which takes answers first:
+an answer whose sorted set is gone could not be invalidated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import structlog
+from redis.asyncio import Redis
+
+from libs.clock import Clock
+from services.cache.adapters import answer_codec
+from services.cache.adapters.answer_codec import FIELDS, UnreadableError
+from services.cache.adapters.redis_client import Outages
+from services.cache.domain.key import AnswerKey
+from services.cache.domain.model import StoredAnswer
+from services.cache.domain.ports import Everything, OfModel, Selection, WithTag
+
+_DROPPED_AT_ONCE = 500
+_SECOND_MS = 1_000
+
+
+class RedisAnswers:
+    """An AnswerStore. `unreadable` is told of each entry that was there and could not be trusted."""
+
+    def __init__(self, *, redis: Redis, outages: Outages, clock: Clock, unreadable: Callable[[], None]) -> None:
+        self._redis: Any = redis  # its stubs mix the types of sync and async clients
+        self._outages = outages
+        self._clock = clock
+        self._unreadable = unreadable
+        self._log = structlog.get_logger("cache")
+
+    async def get(self, key: AnswerKey) -> StoredAnswer | None:
+        async with self._outages.guarded():
+            values = await self._redis.hmget(_entry(key.organisation, key.digest), FIELDS)
+        if all(value is None for value in values):
+            return None
+        try:
+            answer = answer_codec.decode(dict(zip(FIELDS, values, strict=True)), tag=_tag(key))
+        except UnreadableError as error:
+            self._unreadable()
+            self._log.warning("stored answer passed over", why=str(error), entry=_entry(key.organisation, key.digest))
+            return None
+        # Redis expires it by its own clock; this one decides, as it did when the time was set.
+        return answer if answer.expires_at > self._clock.now() else None
+
+    async def put(self, key: AnswerKey, answer: StoredAnswer) -> None:
+        now = self._clock.now()
+        if answer.expires_at <= now:
+            return
+        entry = _entry(key.organisation, key.digest)
+        lifetime_ms = math.ceil((answer.expires_at - now) * _SECOND_MS)
+        # One transaction: an answer without its place in the indexes could not be invalidated.
+        async with self._outages.guarded(), self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.delete(entry)
+            pipeline.hset(entry, mapping=answer_codec.encode(answer, tag=_tag(key)))
+            pipeline.pexpire(entry, lifetime_ms)
+            for index in _indexes(key.organisation, answer):
+                pipeline.zremrangebyscore(index, "-inf", now)
+                pipeline.zadd(index, {key.digest: answer.expires_at})
+                # As long as the longest-lived in it: for one that has no end yet, and for one that ends too soon.
+                pipeline.pexpire(index, lifetime_ms, nx=True)
+                pipeline.pexpire(index, lifetime_ms, gt=True)
+            await pipeline.execute()
+
+    async def drop(self, organisation: str, selection: Selection) -> int:
+        index, dropped = _index(organisation, selection), 0
+        # In steps, since Redis does nothing else during one; each takes from the index what it has dropped.
+        while digests := await self._first(index):
+            async with self._outages.guarded(), self._redis.pipeline(transaction=True) as pipeline:
+                pipeline.unlink(*(_entry(organisation, digest) for digest in digests))
+                pipeline.zrem(index, *digests)
+                dropped += (await pipeline.execute())[0]
+        return dropped
+
+    async def _first(self, index: str) -> list[bytes]:
+        async with self._outages.guarded():
+            found: list[bytes] = await self._redis.zrange(index, 0, _DROPPED_AT_ONCE - 1)
+            return found
+
+
+def _tag(key: AnswerKey) -> bytes:
+    """Marks an entry as this key's, wherever it may have been copied or restored to."""
+    return key.organisation.encode() + b"\0" + key.digest
+
+
+def _prefix(organisation: str) -> str:
+    # Quoted, so that no name can end the hash tag early or reach into another's keys.
+    return f"tw:cache:{{{quote(organisation, safe='')}}}"
+
+
+def _entry(organisation: str, digest: bytes) -> str:
+    return f"{_prefix(organisation)}:answer:{digest.hex()}"
+
+
+def _index(organisation: str, selection: Selection) -> str:
+    prefix = _prefix(organisation)
+    match selection:
+        case Everything():
+            return f"{prefix}:all"
+        case OfModel(model):
+            return f"{prefix}:model:{model}"
+        case WithTag(tag):
+            return f"{prefix}:tag:{tag}"
+
+
+def _indexes(organisation: str, answer: StoredAnswer) -> list[str]:
+    selections: tuple[Selection, ...] = (Everything(), OfModel(answer.model), *(WithTag(tag) for tag in answer.tags))
+    return [_index(organisation, each) for each in selections]

@@ -1,0 +1,49 @@
+"""What the cache is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from libs.errors import Reason, TokenwayError
+from libs.settings.schema import Settings
+
+_EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheConfig:
+    """One replica; all of them are told the same, but for their addresses."""
+
+    listen: str
+    metrics_listen: str
+    drain_seconds: float
+    redis_url: str
+    max_answer_bytes: int
+    # The router waits 20 ms for a verdict. This frees what a lookup held when Redis hangs, and is the most that a Fill,
+    # which nobody waits for, may take of Redis at a time.
+    redis_timeout_seconds: float = 0.1
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """INVALID_REQUEST when no Redis is named."""
+        section = settings.services.cache
+        return cls(
+            listen=section.listen,
+            metrics_listen=section.metrics,
+            drain_seconds=section.drain_seconds,
+            redis_url=_redis_url(settings),
+            max_answer_bytes=section.max_answer_bytes,
+        )
+
+
+def _redis_url(settings: Settings) -> str:
+    stores = settings.stores
+    named = [url for url in (stores.cache_redis_url, stores.redis_url) if url not in (None, _EMBEDDED)]
+    if not named:
+        message = (
+            "the embedded Valkey is started by `tokenway up`, not by a single service: set REDIS_URL or"
+            " stores.redis_url to a Redis that runs"
+        )
+        raise TokenwayError(Reason.INVALID_REQUEST, message)
+    return str(named[0])

@@ -1,0 +1,1 @@
+"""What may be reused, by which key, and how: pure."""

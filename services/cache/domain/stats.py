@@ -1,0 +1,79 @@
+"""What the cache did since it started."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from services.cache.domain.eligibility import BypassReason
+
+
+class Verdict(StrEnum):
+    """How a lookup ended."""
+
+    HIT = "hit"
+    MISS = "miss"
+    BYPASS = "bypass"
+    # The store was away, or the caller did not wait: a miss to the caller.
+    FAILED = "failed"
+
+
+class FillResult(StrEnum):
+    """What became of an answer that was offered."""
+
+    STORED = "stored"
+    UNFINISHED = "unfinished"
+    FINISH_REASON = "finish_reason"
+    TOOL_CALLS = "tool_calls"
+    TOO_LARGE = "too_large"
+    UNKNOWN_FIELDS = BypassReason.UNKNOWN_FIELDS
+    TEMPERATURE = BypassReason.TEMPERATURE
+    SCOPE = BypassReason.SCOPE
+    # The caller left in mid-answer, broke the stream's order, or the store was away.
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class Counts:
+    """Of one organisation, or of all."""
+
+    lookups: Counter[Verdict] = field(default_factory=Counter)
+    fills: Counter[FillResult] = field(default_factory=Counter)
+
+    @property
+    def cacheable_lookups(self) -> int:
+        """Lookups of questions that may be cached; a failed one might have hit."""
+        return self.lookups.total() - self.lookups[Verdict.BYPASS]
+
+    @property
+    def hit_rate(self) -> float:
+        """Hits ÷ lookups of what may be cached; 0 before the first."""
+        return self.lookups[Verdict.HIT] / self.cacheable_lookups if self.cacheable_lookups else 0.0
+
+
+class Stats:
+    """Counts by organisation. Not kept anywhere: they begin with the process."""
+
+    def __init__(self) -> None:
+        self._all = Counts()
+        self._of: defaultdict[str, Counts] = defaultdict(Counts)
+        self.unreadable = 0
+
+    def looked_up(self, organisation: str, verdict: Verdict) -> None:
+        """A lookup ended."""
+        self._all.lookups[verdict] += 1
+        self._of[organisation].lookups[verdict] += 1
+
+    def filled(self, organisation: str, result: FillResult) -> None:
+        """A fill ended."""
+        self._all.fills[result] += 1
+        self._of[organisation].fills[result] += 1
+
+    def found_unreadable(self) -> None:
+        """The store held something under a key that could not be trusted."""
+        self.unreadable += 1
+
+    def counts(self, organisation: str = "") -> Counts:
+        """Of one organisation; without one, of all."""
+        return self._of.get(organisation, Counts()) if organisation else self._all

@@ -1,0 +1,67 @@
+"""The cache, put together."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from libs.rpc.runtime import Runtime
+from libs.rpc.server import RpcServer, routes
+from services.cache.adapters.prometheus_stats import StatsCollector
+from services.cache.adapters.redis_answers import RedisAnswers
+from services.cache.adapters.redis_client import Outages, redis_client
+from services.cache.config import CacheConfig
+from services.cache.domain.explain import Explain
+from services.cache.domain.fill import Fill
+from services.cache.domain.lookup import Lookup
+from services.cache.domain.ports import AnswerStore
+from services.cache.domain.stats import Stats
+from services.cache.transport.servicer import NOT_SERVED, CacheServicer
+from tokenway.cache.v1 import cache_pb2
+
+
+@asynccontextmanager
+async def serve(
+    config: CacheConfig, *, runtime: Runtime, answers: AnswerStore | None = None
+) -> AsyncIterator[RpcServer]:
+    """A cache that is listening. It starts without its Redis too: until that is there, every lookup fails open."""
+    async with AsyncExitStack() as stack:
+        stats = Stats()
+        collector = StatsCollector(stats)
+        runtime.registry.register(collector)
+        stack.callback(runtime.registry.unregister, collector)
+        if answers is None:
+            answers = await stack.enter_async_context(_redis_answers(config, runtime, stats))
+        servicer = CacheServicer(
+            lookup=Lookup(answers=answers, clock=runtime.clock, stats=stats),
+            fill=Fill(
+                answers=answers,
+                clock=runtime.clock,
+                stats=stats,
+                chance=random.Random().random,  # noqa: S311 # spreads expiry; nothing secret
+                max_answer_bytes=config.max_answer_bytes,
+            ),
+            explain=Explain(answers=answers),
+            answers=answers,
+            stats=stats,
+        )
+        server = RpcServer(
+            name="cache",
+            listen=config.listen,
+            routes=routes(cache_pb2.DESCRIPTOR, "CacheService", servicer, not_served=NOT_SERVED),
+            runtime=runtime,
+            drain_seconds=config.drain_seconds,
+        )
+        yield await stack.enter_async_context(server)
+
+
+@asynccontextmanager
+async def _redis_answers(config: CacheConfig, runtime: Runtime, stats: Stats) -> AsyncIterator[RedisAnswers]:
+    redis = redis_client(config.redis_url)
+    try:
+        outages = Outages(timeout_seconds=config.redis_timeout_seconds)
+        await outages.check(redis)
+        yield RedisAnswers(redis=redis, outages=outages, clock=runtime.clock, unreadable=stats.found_unreadable)
+    finally:
+        await redis.aclose()

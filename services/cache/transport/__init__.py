@@ -1,0 +1,1 @@
+"""The RPCs, and the messages in and out of the domain."""

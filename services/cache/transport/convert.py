@@ -1,0 +1,170 @@
+"""Messages in and out of the domain; total, so that no field is lost on the way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from google.protobuf.duration_pb2 import Duration
+
+from libs.errors import FieldViolation, invalid_request
+from libs.rpc.generation import discard_unknown_fields, question_from_proto
+from services.cache.domain.draft import FillEvent, FillOrder, NotUnderstood
+from services.cache.domain.explain import Explanation
+from services.cache.domain.lookup import Bypass, Found, Hit, Miss
+from services.cache.domain.model import Principal, Question, Scope, StoredAnswer
+from services.cache.domain.ports import Everything, OfModel, Selection, WithTag
+from services.cache.domain.stats import Counts, FillResult, Verdict
+from services.cache.transport import convert_answer
+from tokenway.cache.v1 import cache_pb2 as pb
+from tokenway.common.v1 import money_pb2
+
+MAX_TTL_SECONDS = 30 * 86_400
+MAX_TAGS = 16
+MAX_TAG_BYTES = 128
+
+_SCOPES = {
+    pb.CACHE_SCOPE_UNSPECIFIED: Scope.ORGANISATION,
+    pb.CACHE_SCOPE_ORGANISATION: Scope.ORGANISATION,
+    pb.CACHE_SCOPE_TEAM: Scope.TEAM,
+    pb.CACHE_SCOPE_USER: Scope.USER,
+    pb.CACHE_SCOPE_KEY: Scope.KEY,
+}
+
+
+def question_of(message: pb.LookupRequest | pb.ExplainRequest | pb.FillHeader) -> Question:
+    """The question in a message, which loses what this version cannot read; INVALID_REQUEST for what has no meaning.
+
+    Whatever unknown field the message had, anywhere, may have been about the question.
+    """
+    understood = not discard_unknown_fields(message)
+    asked = message.question
+    if not asked.principal.organisation:
+        raise invalid_request(FieldViolation("question.principal.organisation", "is empty: name the organisation"))
+    scope = _SCOPES.get(asked.scope)
+    if scope is None:
+        known = ", ".join(Scope)
+        raise invalid_request(FieldViolation("question.scope", f"is {asked.scope}: give one of {known}"))
+    return Question(
+        principal=Principal(
+            organisation=asked.principal.organisation,
+            key_id=asked.principal.key_id,
+            user=asked.principal.user,
+            team=asked.principal.team,
+        ),
+        scope=scope,
+        model=asked.model,
+        model_revision=asked.model_revision,
+        adapter=asked.adapter,
+        input=question_from_proto(asked.input, place="question.input"),
+        policy_version=asked.policy_version,
+        reuse_sampled=asked.reuse_sampled,
+        understood=understood,
+    )
+
+
+async def fill_events(requests: AsyncIterator[pb.FillRequest], *, traceparent: str) -> AsyncGenerator[FillEvent, None]:
+    """The events of a Fill, as they come."""
+    async for request in requests:
+        match request.WhichOneof("event"):
+            case "header":
+                yield _fill_order(request.header, traceparent)
+            case None:
+                yield NotUnderstood()  # no event, or one of a later version
+            case _ if discard_unknown_fields(request):
+                yield NotUnderstood()
+            case "delta":
+                yield convert_answer.part_from_proto(request.delta)
+            case _:
+                yield convert_answer.end_from_proto(request.stored)
+
+
+def selection_of(request: pb.InvalidateRequest) -> Selection:
+    """What to drop; INVALID_REQUEST unless exactly one thing is named."""
+    if not request.organisation:
+        raise invalid_request(FieldViolation("organisation", "is empty: name the organisation"))
+    match request.WhichOneof("what"):
+        case "all" if request.all:
+            return Everything()
+        case "model" if request.model:
+            return OfModel(request.model)
+        case "tag" if request.tag:
+            return WithTag(request.tag)
+        case _:
+            raise invalid_request(FieldViolation("what", "is not given: say all = true, a model or a tag"))
+
+
+def found_to_proto(found: Found) -> pb.LookupResponse:
+    """The first event of a lookup."""
+    response = pb.LookupResponse()
+    match found:
+        case Hit(answer, age_seconds):
+            response.found.verdict = pb.VERDICT_HIT
+            # The field's name is a word of Python's own.
+            getattr(response.found, "from").CopyFrom(cached_from(answer, age_seconds))
+        case Miss():
+            response.found.verdict = pb.VERDICT_MISS
+        case Bypass(reason):
+            response.found.verdict = pb.VERDICT_BYPASS
+            response.found.bypass_reason = reason
+    return response
+
+
+def cached_from(answer: StoredAnswer, age_seconds: float) -> money_pb2.CachedFrom:
+    """Where an exact hit comes from."""
+    age = Duration()
+    age.FromMicroseconds(int(age_seconds * 1e6))
+    return money_pb2.CachedFrom(
+        kind=money_pb2.CACHE_KIND_EXACT,
+        source_request_id=answer.source_request_id,
+        age=age,
+        similarity=1,
+        original_usage=convert_answer.usage_to_proto(answer.usage),
+    )
+
+
+def fill_to_proto(result: FillResult) -> pb.FillResponse:
+    """Whether it is stored, and why not."""
+    stored = result is FillResult.STORED
+    return pb.FillResponse(stored=stored, reason="" if stored else result)
+
+
+def explanation_to_proto(explanation: Explanation) -> pb.ExplainResponse:
+    """Neighbours come with the semantic tier."""
+    return pb.ExplainResponse(
+        bypass_reason=explanation.bypass_reason or "",
+        key=explanation.key.digest.hex(),
+        partition=explanation.partition.digest.hex(),
+        stored=explanation.stored,
+    )
+
+
+def counts_to_proto(counts: Counts) -> pb.GetStatsResponse:
+    """The estimates of wrong hits come with the semantic tier: an exact hit is never wrong."""
+    return pb.GetStatsResponse(
+        lookups=counts.cacheable_lookups,
+        hits=counts.lookups[Verdict.HIT],
+        fills=counts.fills[FillResult.STORED],
+        bypassed=counts.lookups[Verdict.BYPASS],
+    )
+
+
+def _fill_order(header: pb.FillHeader, traceparent: str) -> FillOrder:
+    seconds = header.ttl.ToNanoseconds() / 1e9
+    if not 0 < seconds <= MAX_TTL_SECONDS:
+        raise invalid_request(
+            FieldViolation("header.ttl", f"is {seconds:g} s: give above 0 and at most {MAX_TTL_SECONDS}")
+        )
+    if len(header.tags) > MAX_TAGS:
+        raise invalid_request(FieldViolation("header.tags", f"has {len(header.tags)} tags: give at most {MAX_TAGS}"))
+    for index, tag in enumerate(header.tags):
+        key, equals, _ = tag.partition("=")
+        if not (key and equals and len(tag.encode()) <= MAX_TAG_BYTES):
+            wanted = f"is {tag[:MAX_TAG_BYTES]!r}: give KEY=VALUE of at most {MAX_TAG_BYTES} bytes"
+            raise invalid_request(FieldViolation(f"header.tags[{index}]", wanted))
+    return FillOrder(
+        question=question_of(header),
+        request_id=header.request_id,
+        ttl_seconds=seconds,
+        tags=tuple(dict.fromkeys(header.tags)),
+        traceparent=traceparent,
+    )

@@ -1,0 +1,101 @@
+"""Answers in messages: what is stored of one comes back field by field."""
+
+from __future__ import annotations
+
+from libs.errors import FieldViolation, invalid_request
+from services.cache.domain.model import (
+    AnswerEnd,
+    AnswerPart,
+    FinishReason,
+    TokenLogprob,
+    TopLogprobs,
+    Usage,
+    UsageSource,
+)
+from tokenway.cache.v1 import cache_pb2
+from tokenway.common.v1 import generation_pb2, money_pb2
+
+_SOURCES = {
+    money_pb2.USAGE_SOURCE_UNSPECIFIED: UsageSource.UNSPECIFIED,
+    money_pb2.USAGE_SOURCE_ENGINE: UsageSource.ENGINE,
+    money_pb2.USAGE_SOURCE_PROVIDER: UsageSource.PROVIDER,
+    money_pb2.USAGE_SOURCE_ESTIMATED: UsageSource.ESTIMATED,
+    money_pb2.USAGE_SOURCE_PRESUMED: UsageSource.PRESUMED,
+}
+_SOURCES_BACK = {source: number for number, source in _SOURCES.items()}
+
+
+def part_from_proto(delta: generation_pb2.Delta) -> AnswerPart:
+    """INVALID_REQUEST where texts and counts do not tally: joined, they would all slip."""
+    if len(delta.text) != len(delta.token_counts):
+        wrong = f"has {len(delta.token_counts)} entries for {len(delta.text)} pieces of text: give one a piece"
+        raise invalid_request(FieldViolation("delta.token_counts", wrong))
+    return AnswerPart(
+        text=tuple(delta.text),
+        token_counts=tuple(delta.token_counts),
+        logprobs=tuple(_top_logprobs_from_proto(each) for each in delta.logprobs),
+        reasoning=tuple(delta.reasoning),
+        calls_tools=bool(delta.tool_calls),
+    )
+
+
+def part_to_proto(part: AnswerPart) -> cache_pb2.LookupResponse:
+    """A delta of a replay."""
+    return cache_pb2.LookupResponse(
+        delta=generation_pb2.Delta(
+            text=part.text,
+            token_counts=part.token_counts,
+            logprobs=[_top_logprobs_to_proto(each) for each in part.logprobs],
+            reasoning=part.reasoning,
+        )
+    )
+
+
+def end_from_proto(stored: cache_pb2.Stored) -> AnswerEnd:
+    """Any reason but STOP, an unknown one too, is OTHER."""
+    stopped = stored.finish_reason == generation_pb2.FINISH_REASON_STOP
+    return AnswerEnd(
+        finish_reason=FinishReason.STOP if stopped else FinishReason.OTHER,
+        usage=Usage(
+            input_tokens=stored.usage.input_tokens,
+            cached_input_tokens=stored.usage.cached_input_tokens,
+            output_tokens=stored.usage.output_tokens,
+            source=_SOURCES.get(stored.usage.source, UsageSource.UNSPECIFIED),
+        ),
+    )
+
+
+def end_to_proto(usage: Usage) -> cache_pb2.LookupResponse:
+    """The end of a replay: what is stored always ended by itself."""
+    stored = cache_pb2.Stored(finish_reason=generation_pb2.FINISH_REASON_STOP, usage=usage_to_proto(usage))
+    return cache_pb2.LookupResponse(stored=stored)
+
+
+def usage_to_proto(usage: Usage) -> money_pb2.Usage:
+    """As it was given."""
+    return money_pb2.Usage(
+        input_tokens=usage.input_tokens,
+        cached_input_tokens=usage.cached_input_tokens,
+        output_tokens=usage.output_tokens,
+        source=_SOURCES_BACK[usage.source],
+    )
+
+
+def _top_logprobs_from_proto(message: generation_pb2.TopLogprobs) -> TopLogprobs:
+    return TopLogprobs(
+        chosen=_logprob_from_proto(message.chosen), top=tuple(_logprob_from_proto(each) for each in message.top)
+    )
+
+
+def _logprob_from_proto(message: generation_pb2.TokenLogprob) -> TokenLogprob:
+    return TokenLogprob(token=message.token, logprob=message.logprob)
+
+
+def _top_logprobs_to_proto(logprobs: TopLogprobs) -> generation_pb2.TopLogprobs:
+    return generation_pb2.TopLogprobs(
+        chosen=_logprob_to_proto(logprobs.chosen), top=[_logprob_to_proto(each) for each in logprobs.top]
+    )
+
+
+def _logprob_to_proto(logprob: TokenLogprob) -> generation_pb2.TokenLogprob:
+    return generation_pb2.TokenLogprob(token=logprob.token, logprob=logprob.logprob)
