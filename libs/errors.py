@@ -65,7 +65,7 @@ class TokenwayError(Exception):
 
     `message` says what was wrong, the value, the limit and what to do, and may be shown to the caller: it never holds a
     secret, a prompt or an answer. `metadata` holds the same for programs, by the keys that ErrorReason documents.
-    `attachments` are domain objects (a receipt) that the service's transport turns into status details.
+    `attachments` are further details of a status, as they came from another service.
     """
 
     reason: Reason

@@ -30,6 +30,8 @@ class Call:
     # Sent before the first message, and after the last; middleware may add to both.
     initial_metadata: dict[str, str] = field(default_factory=dict)
     trailing_metadata: dict[str, str] = field(default_factory=dict)
+    # Details that go out with the status if the call fails: what a failed but billed call has cost.
+    attachments: list[object] = field(default_factory=list)
     _facts: dict[type, Any] = field(default_factory=dict)
 
     def put(self, fact: object) -> None:

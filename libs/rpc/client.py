@@ -67,11 +67,16 @@ class Client:
         request: Request | AsyncIterator[Request],
         *,
         timeout_seconds: float | None = None,
+        outlives_caller: bool = False,
         attributes: Mapping[str, AttributeValue] | None = None,
     ) -> Response:
-        """One answer to one request, or to several where the method streams them."""
+        """One answer to one request, or to several where the method streams them.
+
+        A call that `outlives_caller` has its own time alone: to settle what a caller used whose deadline has passed.
+        """
         with self._span(method, None, attributes) as span:
-            rpc = self._start(method, request, span, timeout_seconds)
+            timeout = timeout_seconds if outlives_caller else self._timeout(timeout_seconds)
+            rpc = self._start(method, request, span, timeout)
             try:
                 response: Response = await rpc
             except grpc.aio.AioRpcError as error:
@@ -91,7 +96,7 @@ class Client:
     ) -> AsyncIterator[Stream[Response]]:
         """An answer in messages. Leaving the block early cancels the call, down to whoever works for it."""
         with self._span(method, span_name, attributes) as span:
-            rpc = self._start(method, request, span, timeout_seconds)
+            rpc = self._start(method, request, span, self._timeout(timeout_seconds))
             try:
                 async with aclosing(self._messages(rpc)) as messages:
                     yield Stream(messages=messages, span=span)
@@ -117,7 +122,7 @@ class Client:
         carrier: dict[str, str] = {}
         _PROPAGATOR.inject(carrier, context=set_span_in_context(span))
         metadata = (*self._metadata, (REQUEST_ID_KEY, current_request_id.get()), *carrier.items())
-        return start(request, timeout=self._timeout(timeout_seconds), metadata=metadata)
+        return start(request, timeout=timeout_seconds, metadata=metadata)
 
     def _timeout(self, own_seconds: float | None) -> float | None:
         deadline = current_deadline.get()

@@ -67,8 +67,8 @@ class Runtime:
             )
         )
 
-    def client(self, address: str, *, service: str) -> Client:
-        """A client of another service of the mesh; close it."""
+    def client(self, address: str, *, service: str, tracer: Tracer | None = None) -> Client:
+        """A client of another service of the mesh; close it. Another tracer is for calls that belong to no request."""
         metadata = {MESH_TOKEN_KEY: self.mesh_token} if self.mesh_token else {}
         channel = dial(address, tls=self.mesh_tls)
-        return Client(channel, service=service, tracer=self.tracer, metadata=metadata)
+        return Client(channel, service=service, tracer=tracer or self.tracer, metadata=metadata)

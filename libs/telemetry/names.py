@@ -55,6 +55,8 @@ GEN_AI_TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 # the same
 GEN_AI_USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 GEN_AI_USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
+# Who provides the model, to whoever reads a span of the router: the mesh itself.
+PROVIDER_TOKENWAY: Final = "tokenway"
 OPERATION_CHAT: Final = "chat"
 OPERATION_EMBEDDINGS: Final = "embeddings"
 OPERATION_TEXT_COMPLETION: Final = "text_completion"
@@ -125,6 +127,7 @@ METRIC_CACHE_UNREADABLE: Final = "tokenway_cache_unreadable_total"
 # Of the engines.
 METRIC_GPU_UTILIZATION: Final = "llm_gpu_utilization"
 METRIC_GPU_MEMORY: Final = "llm_gpu_memory_bytes"
+METRIC_TOKENS_DISCARDED: Final = "tokenway_tokens_discarded_total"  # noqa: S105 # the same
 # Of every service.
 METRIC_RPC_REQUESTS: Final = "tokenway_rpc_requests_total"
 METRIC_RPC_SECONDS: Final = "tokenway_rpc_seconds"

@@ -45,8 +45,8 @@ class Echo:
     async def unary(self, request: Any, call: Call) -> Message:
         self.request_ids.append(call.request_id)
         self.called.set()
-        word = await first_word(request)
         try:
+            word = await first_word(request)
             if word == "refuse":
                 raise BUDGET
             if word == "crash":

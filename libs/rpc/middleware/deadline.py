@@ -22,11 +22,11 @@ def deadline(*, default_seconds: float | None = None) -> Middleware:
     @asynccontextmanager
     async def surround(call: Call) -> AsyncIterator[None]:
         allowed = call.remaining_seconds()
-        if allowed is None and default_seconds is not None:
-            allowed = default_seconds
-            call.deadline = time.monotonic() + default_seconds
+        allowed = default_seconds if allowed is None else allowed
         usable = None if allowed is None else allowed - min(allowed * _HELD_BACK_SHARE, _HELD_BACK_MAX_SECONDS)
-        token = current_deadline.set(None if usable is None else time.monotonic() + usable)
+        # From here inwards the deadline is ours, not the caller's.
+        call.deadline = None if usable is None else time.monotonic() + usable
+        token = current_deadline.set(call.deadline)
         limit = asyncio.timeout(usable)
         try:
             async with limit:

@@ -31,15 +31,15 @@ def errors(*, pack: Pack | None = None) -> Middleware:
         except TokenwayError as error:
             if error.reason is Reason.INTERNAL:
                 log.error("internal error", path=call.path, exc_info=error)
-            raise RpcFailureError(to_status(_packed(error, pack), call.request_id)) from error
+            raise _failure(error, call, pack) from error
         except Exception as error:
             log.error("unexpected error", path=call.path, exc_info=error)
-            raise RpcFailureError(to_status(TokenwayError(Reason.INTERNAL, ""), call.request_id)) from error
+            raise _failure(TokenwayError(Reason.INTERNAL, ""), call, pack) from error
 
     return surround
 
 
-def _packed(error: TokenwayError, pack: Pack | None) -> TokenwayError:
-    if pack is None or not error.attachments:
-        return error
-    return replace(error, attachments=tuple(pack(each) for each in error.attachments))
+def _failure(error: TokenwayError, call: Call, pack: Pack | None) -> RpcFailureError:
+    # An attachment that came with an error of another service was meant for this one, not for its caller.
+    details = tuple(pack(each) for each in call.attachments) if pack else ()
+    return RpcFailureError(to_status(replace(error, attachments=details), call.request_id))

@@ -184,7 +184,7 @@ class Found(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     VERDICT_FIELD_NUMBER: _builtins.int
-    FROM_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
     BYPASS_REASON_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
@@ -193,16 +193,21 @@ class Found(_message.Message):
     """Why a question may not be cached, for spans: "temperature", "tools"."""
     threshold: _builtins.float
     """The cosine that the semantic tier demanded; 0 where it was not asked."""
+    @_builtins.property
+    def origin(self) -> _money_pb2.CachedFrom:
+        """Where a hit came from."""
+
     def __init__(
         self,
         *,
         verdict: Global___Verdict.ValueType = ...,
+        origin: _money_pb2.CachedFrom | None = ...,
         bypass_reason: _builtins.str = ...,
         threshold: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["from", b"from"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_reason", b"bypass_reason", "from", b"from", "threshold", b"threshold", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_reason", b"bypass_reason", "origin", b"origin", "threshold", b"threshold", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

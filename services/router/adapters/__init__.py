@@ -1,0 +1,1 @@
+"""The services and stores that the router calls."""

@@ -1,0 +1,118 @@
+"""The budget service behind the Budget port."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from google.protobuf.duration_pb2 import Duration
+
+from libs.errors import Reason, TokenwayError
+from libs.money import Usage
+from libs.rpc.client import Client
+from libs.rpc.method import method
+from libs.rpc.money import price_to_proto, usage_to_proto
+from services.router.adapters.principal import principal_to_proto
+from services.router.domain.answer import Outcome
+from services.router.domain.ports import Booked, Lease, Reservation
+from tokenway.budget.v1 import budget_pb2 as pb
+from tokenway.common.v1 import money_pb2
+
+_RESERVE = method(pb.DESCRIPTOR, "BudgetService", "Reserve", pb.ReserveRequest, pb.ReserveResponse)
+_EXTEND = method(pb.DESCRIPTOR, "BudgetService", "Extend", pb.ExtendRequest, pb.ExtendResponse)
+_SETTLE = method(pb.DESCRIPTOR, "BudgetService", "Settle", pb.SettleRequest, pb.SettleResponse)
+_RELEASE = method(pb.DESCRIPTOR, "BudgetService", "Release", pb.ReleaseRequest, pb.ReleaseResponse)
+
+# The budget answers within a second or says that it cannot; a little more covers the way.
+_TIMEOUT_SECONDS = 1.5
+# Delivered tokens need some time to reach whoever counts them: stop this long before the lease's end.
+_MARGIN_SECONDS = 5.0
+# Short leases, as tests have them, keep most of their life.
+_MARGIN_SHARE = 0.2
+_RENEW_SHARE = 0.5
+_UNREACHABLE = frozenset({Reason.SERVICE_UNAVAILABLE, Reason.OUT_OF_TIME, Reason.INTERNAL, Reason.DRAINING})
+
+
+class BudgetClient:
+    """Fails closed: whatever keeps the budget from answering is BUDGET_UNAVAILABLE."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def reserve(self, reservation: Reservation) -> Lease:
+        request = pb.ReserveRequest(
+            reservation_id=reservation.reservation_id,
+            request_id=reservation.request_id,
+            principal=principal_to_proto(reservation.principal),
+            model=reservation.model,
+            price=price_to_proto(reservation.price),
+            max_input_tokens=reservation.max_input_tokens,
+            want_output_tokens=reservation.want_output_tokens,
+            max_output_tokens=reservation.max_output_tokens,
+            replaces_reservation_id=reservation.replaces,
+        )
+        asked_at = time.monotonic()
+        with _fail_closed():
+            response = await self._client.unary(_RESERVE, request, timeout_seconds=_TIMEOUT_SECONDS)
+        return _lease(response.lease, asked_at)
+
+    async def extend(self, reservation: Reservation, *, seq: int, used: Usage, want_output_tokens: int) -> Lease:
+        request = pb.ExtendRequest(
+            reservation_id=reservation.reservation_id,
+            organisation=reservation.principal.organisation,
+            seq=seq,
+            used=usage_to_proto(used),
+            want_output_tokens=want_output_tokens,
+        )
+        asked_at = time.monotonic()
+        with _fail_closed():
+            response = await self._client.unary(_EXTEND, request, timeout_seconds=_TIMEOUT_SECONDS)
+        return _lease(response.lease, asked_at)
+
+    async def settle(self, reservation: Reservation, *, usage: Usage, outcome: Outcome, why: str) -> Booked:
+        request = pb.SettleRequest(
+            reservation_id=reservation.reservation_id,
+            organisation=reservation.principal.organisation,
+            usage=usage_to_proto(usage),
+            outcome=money_pb2.Outcome.Value(f"OUTCOME_{outcome}"),
+            why=why,
+        )
+        with _fail_closed():
+            response = await self._client.unary(
+                _SETTLE, request, timeout_seconds=_TIMEOUT_SECONDS, outlives_caller=True
+            )
+        return Booked(response.receipt.cost_micro_usd, response.receipt.uncovered_micro_usd)
+
+    async def release(self, reservation: Reservation) -> None:
+        request = pb.ReleaseRequest(
+            reservation_id=reservation.reservation_id, organisation=reservation.principal.organisation
+        )
+        try:
+            with _fail_closed():
+                await self._client.unary(_RELEASE, request, timeout_seconds=_TIMEOUT_SECONDS, outlives_caller=True)
+        except TokenwayError as error:
+            if error.reason is not Reason.RESERVATION_NOT_FOUND:
+                raise
+
+
+@contextmanager
+def _fail_closed() -> Iterator[None]:
+    try:
+        yield
+    except TokenwayError as error:
+        if error.reason not in _UNREACHABLE:
+            raise
+        message = f"the budget cannot be asked, so nothing is spent: {error.message}; try again shortly"
+        raise TokenwayError(Reason.BUDGET_UNAVAILABLE, message, retry_after_seconds=1.0) from error
+
+
+def _lease(lease: pb.Lease, asked_at: float) -> Lease:
+    """By our own clock, from before we asked: never longer than the ledger thinks."""
+    lifetime = _seconds(lease.lifetime)
+    deliver_until = asked_at + lifetime - min(_MARGIN_SECONDS, lifetime * _MARGIN_SHARE)
+    return Lease(lease.output_tokens, deliver_until=deliver_until, renew_at=asked_at + lifetime * _RENEW_SHARE)
+
+
+def _seconds(duration: Duration) -> float:
+    return duration.seconds + duration.nanos / 1e9

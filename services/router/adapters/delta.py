@@ -1,0 +1,33 @@
+"""A delta of the proto API, as the domain sees it: something that holds tokens and can be cut between its pieces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Self
+
+from tokenway.common.v1.generation_pb2 import Delta
+
+
+@dataclass(frozen=True, slots=True)
+class ProtoDelta:
+    """Wraps the message; it is passed on as it came unless it has to be cut."""
+
+    message: Delta
+    tokens: int
+
+    @classmethod
+    def of(cls, message: Delta) -> Self:
+        return cls(message, sum(message.token_counts))
+
+    def first(self, tokens: int) -> Self | None:
+        """Tool calls and reasoning have no count per piece, so a delta that holds them is delivered whole or not."""
+        message = self.message
+        pieces = sum(total <= tokens for total in accumulate(message.token_counts))
+        if not pieces or message.tool_calls or message.reasoning:
+            return None
+        part = Delta(text=message.text[:pieces], token_counts=message.token_counts[:pieces])
+        kept = sum(part.token_counts)
+        # One entry a token, where they were asked for.
+        part.logprobs.extend(message.logprobs[:kept])
+        return type(self)(part, kept)

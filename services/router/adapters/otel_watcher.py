@@ -1,0 +1,73 @@
+"""What the router decides, as spans and metrics."""
+
+from __future__ import annotations
+
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, Tracer
+from opentelemetry.util.types import AttributeValue
+from prometheus_client import CollectorRegistry, Counter
+
+from libs.telemetry import names
+from libs.telemetry.metrics import RequestMetrics
+from services.router.domain.answer import Outcome, Receipt
+from services.router.domain.route import Plan
+
+# A caller that leaves got what it wanted until then; that is nobody's error.
+_ERRORS = frozenset({Outcome.FAILED, Outcome.DEADLINE})
+
+
+class OtelWatcher:
+    """Describes the current span, the RPC's, and counts."""
+
+    def __init__(self, *, tracer: Tracer, registry: CollectorRegistry) -> None:
+        self._tracer = tracer
+        self._metrics = RequestMetrics(registry)
+        self._discarded = Counter(
+            names.METRIC_TOKENS_DISCARDED,
+            "Tokens made beyond the last lease: neither delivered nor billed.",
+            ["model"],
+            registry=registry,
+        )
+
+    def routed(self, plan: Plan) -> None:
+        with self._tracer.start_as_current_span(names.SPAN_ROUTE, kind=SpanKind.INTERNAL) as span:
+            for verdict in plan.verdicts:
+                attributes: dict[str, AttributeValue] = {
+                    names.ROUTE_MODEL: verdict.model.name,
+                    names.ROUTE_SCORE: verdict.expected_cost_micro_usd,
+                    names.ROUTE_REASON: "; ".join(verdict.reasons) or "qualifies",
+                }
+                span.add_event(names.EVENT_CANDIDATE, attributes)
+            if plan.candidates:
+                span.set_attribute(names.ROUTE_MODEL, plan.candidates[0].name)
+            span.set_attribute(names.ROUTE_REASON, plan.why)
+
+    def first_token(self, model: str, *, after_seconds: float) -> None:
+        self._metrics.first_token(model, after_seconds=after_seconds)
+        span = trace.get_current_span()
+        span.add_event(names.EVENT_FIRST_TOKEN)
+        span.set_attribute(names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, after_seconds)
+
+    def discarded(self, model: str, *, tokens: int) -> None:
+        self._discarded.labels(model).inc(tokens)
+
+    def ended(self, receipt: Receipt) -> None:
+        usage = receipt.usage
+        self._metrics.ended(
+            receipt.model,
+            "error" if receipt.outcome in _ERRORS else "success",
+            duration_seconds=receipt.duration_seconds,
+        )
+        self._metrics.used(
+            receipt.model,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cost_micro_usd=receipt.cost_micro_usd,
+        )
+        span = trace.get_current_span()
+        span.set_attribute(names.GEN_AI_RESPONSE_MODEL, receipt.model)
+        span.set_attribute(names.OUTCOME, receipt.outcome.lower())
+        span.set_attribute(names.COST_MICRO_USD, receipt.cost_micro_usd)
+        span.set_attribute(names.KEY_ID, receipt.key_id)
+        span.set_attribute(names.GEN_AI_USAGE_INPUT_TOKENS, usage.input_tokens)
+        span.set_attribute(names.GEN_AI_USAGE_OUTPUT_TOKENS, usage.output_tokens)

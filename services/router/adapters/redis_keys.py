@@ -1,0 +1,72 @@
+"""API keys in Redis behind the Keys port; only their hashes are there."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from datetime import UTC, datetime
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from libs.clock import Clock
+from libs.errors import Reason, TokenwayError
+from libs.keys import StoredKey, from_json, redis_key, sha256_of
+from services.router.domain.principal import Principal
+
+# A revoked key is refused everywhere within a second: half of it is this memory's, the rest is the way.
+_REMEMBER_SECONDS = 0.5
+_MAX_REMEMBERED = 10_000
+
+
+class RedisKeys:
+    """Asks Redis once per key and half-second. Fails closed: a key that cannot be checked is not accepted."""
+
+    def __init__(self, redis: Redis, *, clock: Clock) -> None:
+        self._redis, self._clock = redis, clock
+        self._remembered: OrderedDict[str, tuple[float, StoredKey]] = OrderedDict()
+
+    async def principal(self, key: str) -> Principal:
+        stored = await self._stored(sha256_of(key))
+        self._check(stored)
+        return Principal(
+            key_id=stored.key_id,
+            organisation=stored.organisation,
+            user=stored.user,
+            team=stored.team,
+            role=stored.role,
+            allowed_models=frozenset(stored.allowed_models),
+        )
+
+    async def _stored(self, sha256: str) -> StoredKey:
+        now = self._clock.monotonic()
+        known_until, stored = self._remembered.get(sha256, (0.0, None))
+        if stored is not None and now < known_until:
+            return stored
+        stored = await self._fetched(sha256)
+        self._remembered[sha256] = (now + _REMEMBER_SECONDS, stored)
+        self._remembered.move_to_end(sha256)
+        if len(self._remembered) > _MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
+        return stored
+
+    async def _fetched(self, sha256: str) -> StoredKey:
+        try:
+            found = await self._redis.get(redis_key(sha256))
+        except (RedisError, OSError) as error:
+            message = "keys cannot be checked just now, so nobody is let in; try again shortly"
+            raise TokenwayError(Reason.KEY_STORE_UNAVAILABLE, message, retry_after_seconds=1.0) from error
+        if found is None:
+            raise TokenwayError(Reason.KEY_UNKNOWN, "the API key is not known here: check it, or ask for one")
+        return from_json(found)
+
+    def _check(self, stored: StoredKey) -> None:
+        metadata = {"key_id": stored.key_id}
+        if stored.revoked_at is not None:
+            raise TokenwayError(
+                Reason.KEY_REVOKED, f"the API key {stored.key_id} was revoked: ask for another", metadata
+            )
+        expires_at = stored.expires_at
+        if expires_at is not None and expires_at.timestamp() <= self._clock.now():
+            at = datetime.fromtimestamp(expires_at.timestamp(), UTC).isoformat()
+            message = f"the API key {stored.key_id} expired at {at}: ask for another"
+            raise TokenwayError(Reason.KEY_EXPIRED, message, metadata | {"expired_at": at})

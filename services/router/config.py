@@ -1,0 +1,88 @@
+"""What the router needs of the configuration file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from libs.money import Price
+from libs.resilience.retry import Retry
+from libs.rpc.tls import Tls
+from libs.settings import schema
+from services.router.domain.catalogue import Model
+from services.router.domain.ports import CachePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class RouterConfig:
+    """Where it listens, whom it calls, and the rules that it serves by."""
+
+    listen: str
+    cache_address: str
+    budget_address: str
+    redis_url: str = field(repr=False)
+    models: tuple[Model, ...]
+    # Model name → the addresses of its replicas.
+    endpoints: Mapping[str, tuple[str, ...]]
+    cache_policies: Mapping[str, CachePolicy]
+    metrics_listen: str = "127.0.0.1:0"
+    tls: Tls | None = None
+    drain_seconds: float = 30
+    max_concurrent_requests: int = 100
+    default_deadline_seconds: float = 120
+    cache_lookup_seconds: float = 0.02
+    first_lease_tokens: int = 256
+    max_cached_tokens: int = 16_384
+    max_prompt_bytes: int = 1 << 20
+    retry: Retry = field(default=Retry(attempts=3, wait_min_seconds=1, wait_max_seconds=10))
+
+    @classmethod
+    def from_settings(cls, settings: schema.Settings) -> Self:
+        """The router's part of the file. The addresses of the others are where they listen."""
+        router, services = settings.services.router, settings.services
+        return cls(
+            listen=router.listen,
+            metrics_listen=router.metrics,
+            cache_address=services.cache.listen,
+            budget_address=services.budget.listen,
+            redis_url=settings.stores.redis_url,
+            models=tuple(_model(each) for each in settings.models),
+            endpoints={each.name: each.endpoints for each in settings.models},
+            cache_policies={each.name: _policy(each.cache) for each in settings.organisations},
+            tls=Tls(router.tls.certificate_file, router.tls.key_file, router.tls.ca_file) if router.tls else None,
+            drain_seconds=router.drain_seconds,
+            max_concurrent_requests=router.max_concurrent_requests,
+            default_deadline_seconds=router.default_deadline_seconds,
+            cache_lookup_seconds=router.cache_lookup_seconds,
+            first_lease_tokens=services.budget.first_lease_tokens,
+            max_prompt_bytes=router.max_prompt_bytes,
+            retry=Retry(router.attempts_per_model, router.retry_wait_min_seconds, router.retry_wait_max_seconds),
+        )
+
+
+def _model(model: schema.Model) -> Model:
+    return Model(
+        name=model.name,
+        tier=model.tier,
+        price=_price(model.price),
+        context_window_tokens=model.context_window_tokens,
+        capabilities=frozenset(model.capabilities),
+        p99_latency_seconds=model.p99_latency_seconds,
+        revision=model.revision,
+    )
+
+
+def _price(price: schema.Price) -> Price:
+    fresh = price.input_usd_per_million_tokens
+    cached = price.cached_input_usd_per_million_tokens
+    return Price(
+        schema.micro_usd(fresh),
+        schema.micro_usd(fresh if cached is None else cached),
+        schema.micro_usd(price.output_usd_per_million_tokens),
+        price.version,
+    )
+
+
+def _policy(policy: schema.CachePolicy) -> CachePolicy:
+    return CachePolicy(policy.enabled, policy.scope, policy.ttl_seconds, policy.reuse_sampled)

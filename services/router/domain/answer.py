@@ -1,0 +1,106 @@
+"""What a caller gets, event by event, and what it is charged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, Self
+
+from libs.money import Price, Usage
+
+
+class FinishReason(StrEnum):
+    """Why an answer ended: the names of `tokenway.common.v1.FinishReason`."""
+
+    STOP = "STOP"
+    LENGTH = "LENGTH"
+    TOOL_CALLS = "TOOL_CALLS"
+    BUDGET = "BUDGET"
+    BUDGET_UNAVAILABLE = "BUDGET_UNAVAILABLE"
+    CONTENT_FILTER = "CONTENT_FILTER"
+
+
+class CacheVerdict(StrEnum):
+    """What the cache said: the names of `tokenway.router.v1.CacheVerdict`."""
+
+    HIT = "HIT"
+    MISS = "MISS"
+    BYPASSED = "BYPASSED"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+class Outcome(StrEnum):
+    """How a request ended: the names of `tokenway.common.v1.Outcome`."""
+
+    FINISHED = "FINISHED"
+    CANCELLED = "CANCELLED"
+    FAILED = "FAILED"
+    DEADLINE = "DEADLINE"
+    BUDGET = "BUDGET"
+    CACHED = "CACHED"
+    RELEASED = "RELEASED"
+
+
+class Delta(Protocol):
+    """More of an answer. The domain never looks inside: it counts."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that its pieces hold."""
+        ...
+
+    def first(self, tokens: int) -> Self | None:
+        """The leading pieces that hold at most so many tokens; None when not even one fits."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CachedFrom:
+    """Where a cached answer came from."""
+
+    source_request_id: str
+    age_seconds: float
+    similarity: float
+    original_usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a request used and cost. Seconds count from its arrival; `settled` is False until the ledger has it."""
+
+    request_id: str
+    reservation_id: str
+    model: str
+    why: str
+    usage: Usage
+    price: Price
+    cost_micro_usd: int
+    outcome: Outcome
+    attempts: int
+    settled: bool
+    key_id: str
+    duration_seconds: float
+    time_to_first_token_seconds: float | None = None
+    cached: CachedFrom | None = None
+    uncovered_micro_usd: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """First, once: no other model can take over any more."""
+
+    request_id: str
+    model: str
+    why: str
+    cache_verdict: CacheVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Last, once."""
+
+    finish_reason: FinishReason
+    receipt: Receipt
+
+
+Event = Started | Delta | Finished

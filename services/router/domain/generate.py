@@ -1,0 +1,134 @@
+"""The verb: admits a request, plans it, and hands out its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from libs.errors import FieldViolation, Reason, TokenwayError, invalid_request
+from libs.resilience.retry import Retry
+from services.router.domain.account import Account
+from services.router.domain.admission import Admission
+from services.router.domain.answer import Event, Receipt
+from services.router.domain.answering import Answering, Tools
+from services.router.domain.ask import Ask
+from services.router.domain.catalogue import Model
+from services.router.domain.ports import Budget, CachePolicy, CacheQuestion, Engines
+from services.router.domain.principal import Principal
+from services.router.domain.route import Plan, require_candidates, route
+from services.router.domain.storing import Storing
+from services.router.domain.trying import Trying
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How requests are served."""
+
+    retry: Retry
+    first_lease_tokens: int
+    max_cached_tokens: int
+    cache_policies: Mapping[str, CachePolicy]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks in this call, and what it waits for."""
+
+    principal: Principal
+    request_id: str
+    remaining_seconds: Callable[[], float | None]
+    # Told what a request has cost that ended without its last message.
+    on_receipt: Callable[[Receipt], None]
+
+
+class Generate:
+    """Serves requests with the models of one mesh."""
+
+    def __init__(
+        self,
+        *,
+        models: Sequence[Model],
+        engines: Engines,
+        budget: Budget,
+        admission: Admission,
+        tools: Tools,
+        policy: Policy,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._models, self._engines, self._budget = tuple(models), engines, budget
+        self._admission, self._tools, self._policy, self._sleep = admission, tools, policy, sleep
+
+    def explain(self, ask: Ask, principal: Principal) -> Plan:
+        """Where a request would go; it may be nowhere. INVALID_REQUEST for a model that does not exist."""
+        self._check_model(ask, principal)
+        return route(ask, models=self._models, principal=principal, ready=self._engines.ready)
+
+    def models(self, principal: Principal) -> list[tuple[Model, bool]]:
+        """The models that a principal may use and whether each is ready, cheapest output first."""
+        allowed = [each for each in self._models if principal.may_use(each.name)]
+        allowed.sort(key=lambda each: (each.price.output_micro_usd_per_million_tokens, each.name))
+        return [(each, self._engines.ready(each.name)) for each in allowed]
+
+    async def stream(self, ask: Ask, caller: Caller) -> AsyncGenerator[Event]:
+        """Started, deltas, Finished; see Answering. CONCURRENCY_EXCEEDED, NO_MODEL_QUALIFIES, and what follows."""
+        with self._admission.one():
+            plan = self.explain(ask, caller.principal)
+            self._tools.watcher.routed(plan)
+            async with aclosing(self._answering(ask, caller, require_candidates(plan)).events()) as events:
+                async for event in events:
+                    yield event
+
+    def _answering(self, ask: Ask, caller: Caller, plan: Plan) -> Answering:
+        tools, policy = self._tools, self._policy
+        cache_policy = policy.cache_policies.get(caller.principal.organisation, CachePolicy(enabled=False))
+        question = CacheQuestion(ask, plan.candidates[0], caller.principal, cache_policy)
+        account = Account(
+            budget=self._budget,
+            background=tools.background,
+            clock=tools.clock,
+            ask=ask,
+            principal=caller.principal,
+            request_id=caller.request_id,
+            first_lease_tokens=policy.first_lease_tokens,
+        )
+        trying = Trying(
+            engines=self._engines,
+            retry=policy.retry,
+            ask=ask,
+            request_id=caller.request_id,
+            account=account,
+            sleep=self._sleep,
+            remaining_seconds=caller.remaining_seconds,
+        )
+        storing = Storing(
+            cache=tools.cache, background=tools.background, question=question, max_tokens=policy.max_cached_tokens
+        )
+        return Answering(
+            tools=tools,
+            plan=plan,
+            question=question,
+            request_id=caller.request_id,
+            account=account,
+            trying=trying,
+            storing=storing,
+            remaining_seconds=caller.remaining_seconds,
+            on_receipt=caller.on_receipt,
+        )
+
+    def _check_model(self, ask: Ask, principal: Principal) -> None:
+        if not ask.model:
+            return
+        names = [each.name for each in self._models]
+        allowed = ", ".join(name for name in names if principal.may_use(name))
+        if ask.model not in names:
+            raise invalid_request(
+                FieldViolation("request.model", f"is {ask.model!r}: give one of {allowed}, or nothing")
+            )
+        if not principal.may_use(ask.model):
+            raise TokenwayError(
+                Reason.MODEL_NOT_ALLOWED,
+                f"the key {principal.key_id} may not use {ask.model}; it may use {allowed}",
+                metadata={"key_id": principal.key_id, "model": ask.model},
+            )

@@ -1,0 +1,194 @@
+"""What the router's domain needs of the world outside. Failures are TokenwayErrors throughout."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from libs.money import Price, Usage
+from services.router.domain.answer import CachedFrom, CacheVerdict, Delta, FinishReason, Outcome, Receipt
+from services.router.domain.ask import Ask
+from services.router.domain.catalogue import Model
+from services.router.domain.principal import Principal
+from services.router.domain.route import Plan
+
+
+class Keys(Protocol):
+    """Finds whom a key names."""
+
+    async def principal(self, key: str) -> Principal:
+        """KEY_UNKNOWN, KEY_EXPIRED, KEY_REVOKED; KEY_STORE_UNAVAILABLE when nobody can tell."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStarted:
+    """The engine has taken the request up."""
+
+    input_tokens: int
+    cached_input_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFinished:
+    """The engine ended the answer; its count is the truth."""
+
+    finish_reason: FinishReason
+    usage: Usage
+
+
+EngineEvent = EngineStarted | Delta | EngineFinished
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of one request on one model; attempts count from 1 over all its models."""
+
+    request_id: str
+    ask: Ask
+    model: Model
+    number: int
+
+
+class Engines(Protocol):
+    """The inference services of every model. It finds the replicas and chooses among them."""
+
+    def ready(self, model: str) -> bool:
+        """Whether a replica was ready when last asked, about a second ago; True while unknown."""
+        ...
+
+    def replicas(self, model: str) -> int:
+        """How many there are at present."""
+        ...
+
+    def generate(self, attempt: Attempt) -> AbstractAsyncContextManager[AsyncIterator[EngineEvent]]:
+        """EngineStarted, deltas, EngineFinished. Leaving the block aborts the engine's work.
+
+        A stream that ends without EngineFinished raises STREAM_BROKEN. A later attempt on the same model goes to
+        another replica if there is one.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CachePolicy:
+    """Which answers of an organisation may be reused, and by whom."""
+
+    enabled: bool = True
+    scope: Literal["organisation", "team", "user", "key"] = "organisation"
+    ttl_seconds: float = 3_600
+    reuse_sampled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CacheQuestion:
+    """Everything that can change an answer."""
+
+    ask: Ask
+    model: Model
+    principal: Principal
+    policy: CachePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class CachedAnswer:
+    """A whole stored answer."""
+
+    deltas: tuple[Delta, ...]
+    finish_reason: FinishReason
+    origin: CachedFrom
+
+
+class Cache(Protocol):
+    """Answers that may be reused."""
+
+    async def lookup(self, question: CacheQuestion) -> CachedAnswer | CacheVerdict:
+        """A whole answer, or why there is none. Fails open: a cache that errs or is slow says UNAVAILABLE."""
+        ...
+
+    async def fill(
+        self,
+        question: CacheQuestion,
+        *,
+        request_id: str,
+        deltas: Sequence[Delta],
+        finish_reason: FinishReason,
+        usage: Usage,
+    ) -> None:
+        """Stores a whole answer. Fails open: nothing is raised."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Output tokens that may be delivered, counted from the answer's start, until an instant of time.monotonic()."""
+
+    output_tokens: int
+    deliver_until: float
+    # When to ask for more time at the latest.
+    renew_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What is asked of the budget: an upper bound of the input, a first lease, and the most it may come to."""
+
+    reservation_id: str
+    request_id: str
+    principal: Principal
+    model: str
+    price: Price
+    max_input_tokens: int
+    want_output_tokens: int
+    max_output_tokens: int
+    replaces: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """What the ledger has."""
+
+    cost_micro_usd: int
+    uncovered_micro_usd: int
+
+
+class Budget(Protocol):
+    """The budget service. Fails closed: BUDGET_UNAVAILABLE."""
+
+    async def reserve(self, reservation: Reservation) -> Lease:
+        """BUDGET_EXCEEDED names the limit. Idempotent by reservation id."""
+        ...
+
+    async def extend(self, reservation: Reservation, *, seq: int, used: Usage, want_output_tokens: int) -> Lease:
+        """Books what was used and covers more beyond it. Idempotent by seq."""
+        ...
+
+    async def settle(self, reservation: Reservation, *, usage: Usage, outcome: Outcome, why: str) -> Booked:
+        """Books the final usage and returns the rest. Idempotent."""
+        ...
+
+    async def release(self, reservation: Reservation) -> None:
+        """Returns everything. Idempotent; a reservation that never came to be is no error."""
+        ...
+
+
+class Watcher(Protocol):
+    """Sees what is decided: traces and metrics. Never fails."""
+
+    def routed(self, plan: Plan) -> None:
+        """The models' verdicts."""
+        ...
+
+    def first_token(self, model: str, *, after_seconds: float) -> None:
+        """The first delta is on its way."""
+        ...
+
+    def discarded(self, model: str, *, tokens: int) -> None:
+        """The engine made tokens that no lease covered; nobody gets or pays them."""
+        ...
+
+    def ended(self, receipt: Receipt) -> None:
+        """The request's end, once; its outcome says whether it failed."""
+        ...

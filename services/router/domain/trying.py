@@ -1,0 +1,125 @@
+"""Attempts: the candidates in turn, each with its retries, until one has given its first token."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from libs.errors import Reason, TokenwayError
+from libs.resilience.retry import Retry
+from services.router.domain.account import Account
+from services.router.domain.ask import Ask
+from services.router.domain.catalogue import Model
+from services.router.domain.ports import Attempt, EngineEvent, Engines, EngineStarted
+from services.router.domain.route import Plan
+
+# Another replica, or another model, may do what this one cannot.
+_ELSEWHERE = frozenset(
+    {
+        Reason.QUEUE_FULL,
+        Reason.SERVICE_UNAVAILABLE,
+        Reason.ENGINE_DEAD,
+        Reason.DRAINING,
+        Reason.STREAM_BROKEN,
+        Reason.INTERNAL,
+        Reason.CONTEXT_TOO_LONG,
+    }
+)
+# The same model may do it a moment later. A prompt that is too long stays too long.
+_LATER = _ELSEWHERE - {Reason.CONTEXT_TOO_LONG, Reason.INTERNAL}
+_RETRY_AFTER_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An attempt that gave a first token: from here no other model can take over."""
+
+    attempt: Attempt
+    started: EngineStarted
+    # The delta that came first, and all that follows.
+    events: AsyncIterator[EngineEvent]
+    first: EngineEvent
+
+
+class Trying:
+    """Opens the first attempt that works, and counts those that were made."""
+
+    def __init__(
+        self,
+        *,
+        engines: Engines,
+        retry: Retry,
+        ask: Ask,
+        request_id: str,
+        account: Account,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        remaining_seconds: Callable[[], float | None],
+    ) -> None:
+        self._engines, self._retry, self._account = engines, retry, account
+        self._ask, self._request_id = ask, request_id
+        self._sleep, self._remaining_seconds = sleep, remaining_seconds
+        self.attempts = 0
+
+    async def begin(self, plan: Plan, stack: AsyncExitStack) -> Begun:
+        """The first candidate's answer, or the next one's; the stack owns it. The first candidate is reserved already.
+
+        ALL_CANDIDATES_FAILED names every model's error; one that only the caller can mend is raised as it is.
+        """
+        failures: dict[str, TokenwayError] = {}
+        for place, model in enumerate(plan.candidates):
+            if place:
+                await self._account.reserve(model)
+            last = place == len(plan.candidates) - 1
+            try:
+                return await self._with_retries(model, stack, last=last)
+            except TokenwayError as error:
+                if error.reason not in _ELSEWHERE:
+                    raise
+                failures[model.name] = error
+        raise self._all_failed(failures)
+
+    async def _with_retries(self, model: Model, stack: AsyncExitStack, *, last: bool) -> Begun:
+        def retryable(error: TokenwayError) -> bool:
+            # While another model is left to try, waiting for a dead one helps nobody; a full one is worth the wait.
+            return error.reason in _LATER if last else error.reason is Reason.QUEUE_FULL
+
+        async for attempt in self._retry.of(retryable, sleep=self._sleep, remaining_seconds=self._remaining_seconds):
+            with attempt:
+                return await self._once_per_replica(model, stack)
+        raise AssertionError("tenacity raises the last error")
+
+    async def _once_per_replica(self, model: Model, stack: AsyncExitStack) -> Begun:
+        """One try on each replica, without waiting between: they fail one by one, seldom together."""
+        for left in reversed(range(max(1, self._engines.replicas(model.name)))):
+            try:
+                return await self._once(model, stack)
+            except TokenwayError as error:
+                if not left or error.reason not in _LATER:
+                    raise
+        raise AssertionError("the last replica's error is raised")
+
+    async def _once(self, model: Model, stack: AsyncExitStack) -> Begun:
+        self.attempts += 1
+        attempt = Attempt(self._request_id, self._ask, model, self.attempts)
+        async with AsyncExitStack() as opened:
+            events = await opened.enter_async_context(self._engines.generate(attempt))
+            started = await anext(events)
+            if not isinstance(started, EngineStarted):
+                raise TokenwayError(Reason.STREAM_BROKEN, f"{model.name} began with {type(started).__name__}")
+            first = await anext(events)
+            stack.push_async_exit(opened.pop_all())
+            return Begun(attempt, started, events, first)
+
+    def _all_failed(self, failures: dict[str, TokenwayError]) -> TokenwayError:
+        errors = list(failures.values())
+        if {each.reason for each in errors} <= {Reason.CONTEXT_TOO_LONG, Reason.QUEUE_FULL}:
+            return errors[-1]
+        listed = "; ".join(f"{model}: {error.message}" for model, error in failures.items())
+        return TokenwayError(
+            Reason.ALL_CANDIDATES_FAILED,
+            f"every candidate failed in {self.attempts} attempts: {listed}",
+            metadata={"attempts": str(self.attempts)} | {model: error.reason for model, error in failures.items()},
+            retry_after_seconds=_RETRY_AFTER_SECONDS,
+        )

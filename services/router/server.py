@@ -1,0 +1,122 @@
+"""The router, put together: the only file that names concrete classes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+from opentelemetry.trace import NoOpTracer
+from redis.asyncio import Redis
+
+from libs.background import Background
+from libs.rpc.client import Client
+from libs.rpc.runtime import Runtime
+from libs.rpc.server import RpcServer, routes
+from services.router.adapters.budget_client import BudgetClient
+from services.router.adapters.cache_client import CacheClient
+from services.router.adapters.inference_client import InferenceClient
+from services.router.adapters.otel_watcher import OtelWatcher
+from services.router.adapters.redis_keys import RedisKeys
+from services.router.adapters.replicas import Replicas
+from services.router.config import RouterConfig
+from services.router.domain.admission import Admission
+from services.router.domain.answering import Tools
+from services.router.domain.generate import Generate, Policy
+from services.router.domain.ports import Budget, Cache, Engines, Keys
+from services.router.transport.authentication import authentication
+from services.router.transport.convert import receipt_to_proto
+from services.router.transport.servicer import NOT_SERVED, RouterServicer
+from tokenway.router.v1 import admin_pb2, router_pb2
+
+_REDIS_TIMEOUT_SECONDS = 0.5
+
+
+@asynccontextmanager
+async def serve(
+    config: RouterConfig,
+    *,
+    runtime: Runtime,
+    keys: Keys | None = None,
+    cache: Cache | None = None,
+    budget: Budget | None = None,
+    engines: Engines | None = None,
+) -> AsyncIterator[RpcServer]:
+    """Serves until the block is left. A dependency that is given is used, and not closed; the others are built here."""
+    async with AsyncExitStack() as stack:
+        # Built first, ended last: settlements still need their clients while the server drains.
+        tools = Tools(
+            cache=cache
+            or CacheClient(
+                await _client(config.cache_address, "cache", runtime, stack), lookup_seconds=config.cache_lookup_seconds
+            ),
+            background=Background(drain_seconds=config.drain_seconds),
+            watcher=OtelWatcher(tracer=runtime.tracer, registry=runtime.registry),
+            clock=runtime.clock,
+            cache_wait_seconds=config.cache_lookup_seconds,
+        )
+        generate = Generate(
+            models=config.models,
+            engines=engines or await _engines(config, runtime, stack),
+            budget=budget or BudgetClient(await _client(config.budget_address, "budget", runtime, stack)),
+            admission=Admission(max_concurrent_requests=config.max_concurrent_requests),
+            tools=tools,
+            policy=Policy(config.retry, config.first_lease_tokens, config.max_cached_tokens, config.cache_policies),
+        )
+        keys = keys or await _keys(config, runtime, stack)
+        await stack.enter_async_context(tools.background)
+        servicer = RouterServicer(generate=generate, max_prompt_bytes=config.max_prompt_bytes)
+        yield await stack.enter_async_context(_server(config, runtime, servicer, keys))
+
+
+def _server(config: RouterConfig, runtime: Runtime, servicer: RouterServicer, keys: Keys) -> RpcServer:
+    admin = admin_pb2.DESCRIPTOR
+    nothing_yet = frozenset(admin.services_by_name["AdminService"].methods_by_name)
+    return RpcServer(
+        name="router",
+        listen=config.listen,
+        routes=(
+            *routes(router_pb2.DESCRIPTOR, "RouterService", servicer, not_served=NOT_SERVED),
+            *routes(admin, "AdminService", object(), not_served=nothing_yet),
+        ),
+        runtime=runtime,
+        public=True,
+        tls=config.tls,
+        drain_seconds=config.drain_seconds,
+        default_deadline_seconds=config.default_deadline_seconds,
+        pack=receipt_to_proto,
+        inner=(authentication(keys),),
+    )
+
+
+async def _client(address: str, service: str, runtime: Runtime, stack: AsyncExitStack) -> Client:
+    client = runtime.client(address, service=service)
+    stack.push_async_callback(client.close)
+    return client
+
+
+async def _engines(config: RouterConfig, runtime: Runtime, stack: AsyncExitStack) -> InferenceClient:
+    replicas = Replicas(
+        config.endpoints,
+        dial=lambda address: runtime.client(address, service="inference"),
+        probe=lambda address: runtime.client(address, service="inference", tracer=NoOpTracer()),
+    )
+    stack.push_async_callback(replicas.close)
+    await replicas.resolve()
+    watching = asyncio.create_task(replicas.watch(), name="replicas")
+    stack.push_async_callback(_cancelled, watching)
+    return InferenceClient(replicas)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def _keys(config: RouterConfig, runtime: Runtime, stack: AsyncExitStack) -> RedisKeys:
+    redis = Redis.from_url(
+        config.redis_url, socket_timeout=_REDIS_TIMEOUT_SECONDS, socket_connect_timeout=_REDIS_TIMEOUT_SECONDS
+    )
+    stack.push_async_callback(redis.aclose)
+    return RedisKeys(redis, clock=runtime.clock)

@@ -1,0 +1,54 @@
+"""RouterService: each RPC is a line of conversion round a line of the domain."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from libs.rpc.call import Call
+from services.router.domain.generate import Caller, Generate
+from services.router.domain.principal import Principal
+from services.router.transport.collect import collected
+from services.router.transport.convert import event_to_proto, model_to_proto, plan_to_proto
+from services.router.transport.question import ask_from_proto
+from tokenway.router.v1 import router_pb2 as pb
+
+# Defined, and built by later work.
+NOT_SERVED = frozenset({"BatchGenerate", "CountTokens", "Embed", "ReportBadHit"})
+
+
+class RouterServicer:
+    """The public API."""
+
+    def __init__(self, *, generate: Generate, max_prompt_bytes: int) -> None:
+        self._generate = generate
+        self._max_prompt_bytes = max_prompt_bytes
+
+    async def StreamGenerate(
+        self, request: pb.StreamGenerateRequest, call: Call
+    ) -> AsyncGenerator[pb.StreamGenerateResponse]:
+        ask = ask_from_proto(request.request, max_prompt_bytes=self._max_prompt_bytes)
+        async with aclosing(self._generate.stream(ask, _caller(call))) as events:
+            async for event in events:
+                yield event_to_proto(event)
+
+    async def Generate(self, request: pb.GenerateRequest, call: Call) -> pb.GenerateResponse:
+        async with aclosing(self.StreamGenerate(pb.StreamGenerateRequest(request=request), call)) as events:
+            return await collected(events)
+
+    async def ExplainRoute(self, request: pb.ExplainRouteRequest, call: Call) -> pb.ExplainRouteResponse:
+        ask = ask_from_proto(request.request, max_prompt_bytes=self._max_prompt_bytes)
+        return plan_to_proto(self._generate.explain(ask, call.get(Principal)))
+
+    async def ListModels(self, request: pb.ListModelsRequest, call: Call) -> pb.ListModelsResponse:
+        models = self._generate.models(call.get(Principal))
+        return pb.ListModelsResponse(models=[model_to_proto(each, ready=ready) for each, ready in models])
+
+
+def _caller(call: Call) -> Caller:
+    return Caller(
+        principal=call.get(Principal),
+        request_id=call.request_id,
+        remaining_seconds=call.remaining_seconds,
+        on_receipt=call.attachments.append,
+    )
