@@ -49,7 +49,7 @@ exec 3>&1
 step "format" ruff format --check .
 step "lint" ruff check --output-format concise .
 step "types" mypy
-step "imports" lint-imports
+step "imports" lint-imports --no-logo
 step "protos: lint" buf lint
 step "protos: format" buf format --diff --exit-code
 step "protos: breaking changes" protos_break_nobody
