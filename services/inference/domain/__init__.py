@@ -1,0 +1,1 @@
+"""What generating an answer means, whatever engine does it."""

@@ -1,0 +1,102 @@
+"""The composition root: one engine, one port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+from libs.rpc.routes import Route
+from libs.rpc.runtime import Runtime
+from libs.rpc.server import RpcServer, routes
+from libs.settings.schema import VllmEngine as VllmSettings
+from services.inference.adapters.nvml_gauges import NvmlGauges
+from services.inference.adapters.otel_probe import OtelProbe
+from services.inference.adapters.scripted_engine import ScriptedEngine
+from services.inference.adapters.scripted_plan import Script
+from services.inference.adapters.vllm_engine import VllmEngine
+from services.inference.config import InferenceConfig
+from services.inference.domain.generate import Generator
+from services.inference.domain.ports import Engine
+from services.inference.domain.watch import LoadWatch
+from services.inference.transport.servicer import InferenceServicer
+from tokenway.inference.v1 import inference_pb2
+
+
+@asynccontextmanager
+async def serve(config: InferenceConfig, *, runtime: Runtime, engine: Engine | None = None) -> AsyncIterator[RpcServer]:
+    """Serves while the block runs. An engine that is given is used, and closed like one that is made here."""
+    async with AsyncExitStack() as stack:
+        engine = engine or await make_engine(config)
+        stack.push_async_callback(engine.close)
+        _show_gpus(runtime, stack)
+        watch = LoadWatch(engine=engine)
+        server = RpcServer(
+            name="inference",
+            listen=config.listen,
+            routes=_routes(config, runtime, engine, watch),
+            runtime=runtime,
+            drain_seconds=config.drain_seconds,
+        )
+        await stack.enter_async_context(server)
+        stack.callback(watch.drain)  # before the server drains, so that routers hear of it
+        await stack.enter_async_context(_failing_with(engine, server))
+        yield server
+
+
+async def make_engine(config: InferenceConfig) -> Engine:
+    """The engine that the configuration names."""
+    engine = config.engine
+    if isinstance(engine, VllmSettings):
+        return await VllmEngine.start(engine, model=config.model.name)
+    script = Script(
+        tokens_per_second=engine.tokens_per_second,
+        first_token_seconds=engine.first_token_seconds,
+        answer_tokens=engine.answer_tokens,
+        max_model_tokens=engine.max_model_len,
+        max_sequences=engine.max_num_seqs,
+        made_tokens_file=engine.made_tokens_file,
+        allow_directives=engine.allow_directives,
+    )
+    return ScriptedEngine(script, model=config.model.name)
+
+
+def _routes(config: InferenceConfig, runtime: Runtime, engine: Engine, watch: LoadWatch) -> tuple[Route, ...]:
+    probe = OtelProbe(tracer=runtime.tracer, clock=runtime.clock)
+    servicer = InferenceServicer(
+        model=config.model,
+        engine=engine,
+        generator=Generator(model=config.model.name, engine=engine, probe=probe),
+        watch=watch,
+    )
+    return routes(
+        inference_pb2.DESCRIPTOR,
+        "InferenceService",
+        servicer,
+        not_served=frozenset({"Embed"}),
+        endless=frozenset({"WatchLoad"}),
+    )
+
+
+def _show_gpus(runtime: Runtime, stack: AsyncExitStack) -> None:
+    gauges = NvmlGauges.try_start()
+    if gauges is not None:
+        gauges.register(runtime.registry)
+        stack.callback(gauges.close)
+        stack.callback(runtime.registry.unregister, gauges)
+
+
+@asynccontextmanager
+async def _failing_with(engine: Engine, server: RpcServer) -> AsyncIterator[None]:
+    """While the block runs: a dead engine fails the server, which ends the process."""
+
+    async def wait() -> None:
+        await server.fail(await asyncio.shield(engine.death))
+
+    waiting = asyncio.create_task(wait())
+    try:
+        yield
+    finally:
+        waiting.cancel()
+        with suppress(asyncio.CancelledError):
+            await waiting

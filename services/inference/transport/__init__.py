@@ -1,0 +1,1 @@
+"""The API's messages, from and to the domain."""
