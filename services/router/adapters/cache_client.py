@@ -11,10 +11,10 @@ from google.protobuf.duration_pb2 import Duration
 from libs.errors import TokenwayError
 from libs.money import Usage
 from libs.rpc.client import Client, Stream
+from libs.rpc.delta import ProtoDelta
 from libs.rpc.generation import question_to_proto
 from libs.rpc.method import method
 from libs.rpc.money import usage_from_proto, usage_to_proto
-from services.router.adapters.delta import ProtoDelta
 from services.router.adapters.principal import principal_to_proto
 from services.router.domain.answer import CachedFrom, CacheVerdict, Delta, FinishReason
 from services.router.domain.ports import CachedAnswer, CacheQuestion

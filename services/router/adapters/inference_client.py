@@ -10,11 +10,11 @@ from opentelemetry.util.types import AttributeValue
 
 from libs.errors import Reason, TokenwayError
 from libs.rpc.client import Stream
+from libs.rpc.delta import ProtoDelta
 from libs.rpc.generation import question_to_proto
 from libs.rpc.method import method
 from libs.rpc.money import usage_from_proto
 from libs.telemetry import names
-from services.router.adapters.delta import ProtoDelta
 from services.router.adapters.replicas import Replicas
 from services.router.domain.answer import FinishReason
 from services.router.domain.ports import Attempt, EngineEvent, EngineFinished, EngineStarted
@@ -26,7 +26,7 @@ _REASONS = {generation_pb2.FinishReason.Value(f"FINISH_REASON_{each}"): each for
 
 
 class InferenceClient:
-    """Generates on the replicas of every model. Each attempt is a span `chat MODEL`, as the GenAI conventions name it."""
+    """Generates on the replicas of every model. Each attempt is a span `chat MODEL`, the GenAI conventions' name."""
 
     def __init__(self, replicas: Replicas) -> None:
         self._replicas = replicas

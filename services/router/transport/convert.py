@@ -7,8 +7,8 @@ from datetime import timedelta
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
+from libs.rpc.delta import ProtoDelta
 from libs.rpc.money import price_to_proto, usage_to_proto
-from services.router.adapters.delta import ProtoDelta
 from services.router.domain.answer import (
     CachedFrom,
     CacheVerdict,

@@ -1,0 +1,198 @@
+"""No token without a live lease; whatever becomes of the request, its money is booked or returned."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from libs.background import Background
+from libs.errors import Reason, TokenwayError
+from libs.money import Usage
+from services.router.domain.account import Account
+from services.router.domain.answer import FinishReason, Outcome
+from services.router.domain.ports import Booked, Lease, Reservation
+from tests.unit.router.asks import PRINCIPAL, TIERS, ask
+
+SMALL, MEDIUM = TIERS[0], TIERS[1]
+REFUSED = TokenwayError(Reason.BUDGET_EXCEEDED, "spent")
+AWAY = TokenwayError(Reason.BUDGET_UNAVAILABLE, "away")
+
+
+@dataclass
+class ManualClock:
+    seconds: float = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> float:
+        return self.seconds
+
+
+@dataclass
+class ScriptedBudget:
+    """Leases what it is asked for, until it is told to refuse; remembers every call."""
+
+    clock: ManualClock
+    lifetime_seconds: float = 60
+    refuse: TokenwayError | None = None
+    refuse_reserve: TokenwayError | None = None
+    slow_reserve: asyncio.Event | None = None
+    calls: list[str] = field(default_factory=list)
+    settled: list[tuple[Usage, Outcome]] = field(default_factory=list)
+    extended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def reserve(self, reservation: Reservation) -> Lease:
+        self.calls.append(f"reserve {reservation.model}{' replacing' if reservation.replaces else ''}")
+        if self.slow_reserve is not None:
+            await self.slow_reserve.wait()
+        if self.refuse_reserve is not None:
+            raise self.refuse_reserve
+        return self._lease(reservation.want_output_tokens)
+
+    async def extend(self, reservation: Reservation, *, seq: int, used: Usage, want_output_tokens: int) -> Lease:
+        self.calls.append(f"extend {seq} used {used.output_tokens} want {want_output_tokens}")
+        self.extended.set()
+        if self.refuse is not None:
+            raise self.refuse
+        return self._lease(used.output_tokens + want_output_tokens)
+
+    async def settle(self, reservation: Reservation, *, usage: Usage, outcome: Outcome, why: str) -> Booked:
+        self.calls.append(f"settle {reservation.model}")
+        self.settled.append((usage, outcome))
+        return Booked(cost_micro_usd=7, uncovered_micro_usd=0)
+
+    async def release(self, reservation: Reservation) -> None:
+        self.calls.append(f"release {reservation.model}")
+
+    def _lease(self, tokens: int) -> Lease:
+        end = self.clock.seconds + self.lifetime_seconds
+        return Lease(tokens, deliver_until=end, renew_at=end)
+
+
+@asynccontextmanager
+async def account(
+    budget: ScriptedBudget, *, max_tokens: int = 1_000, first_lease_tokens: int = 100
+) -> AsyncIterator[Account]:
+    async with Background(drain_seconds=5) as background:
+        opened = Account(
+            budget=budget,
+            background=background,
+            clock=budget.clock,
+            ask=ask(max_tokens=max_tokens),
+            principal=PRINCIPAL,
+            request_id="request",
+            first_lease_tokens=first_lease_tokens,
+        )
+        yield opened
+        await asyncio.gather(opened.close(Outcome.CANCELLED, why=""), return_exceptions=True)
+
+
+@pytest.fixture
+def budget() -> ScriptedBudget:
+    return ScriptedBudget(ManualClock())
+
+
+async def started(opened: Account) -> None:
+    await opened.reserve(SMALL)
+    opened.begin(input_tokens=10, cached_input_tokens=0)
+
+
+async def test_the_lease_is_extended_before_it_is_used_up(budget: ScriptedBudget) -> None:
+    async with account(budget) as opened:
+        await started(opened)
+        for _ in range(80):
+            assert await opened.covered(1) == 1
+            opened.delivered(1)
+        await asyncio.wait_for(budget.extended.wait(), 5)
+    extension = budget.calls[1].split()
+    assert extension[:2] == ["extend", "1"]
+    assert int(extension[3]) + int(extension[5]) == 200, "what was left of the first lease, and a step more"
+
+
+async def test_a_refused_extension_delivers_to_the_last_leased_token_and_no_further(budget: ScriptedBudget) -> None:
+    budget.refuse = REFUSED
+    async with account(budget) as opened:
+        await started(opened)
+        delivered = 0
+        while (covered := await opened.covered(7)) == 7:
+            opened.delivered(covered)
+            delivered += covered
+        assert (delivered, covered) == (98, 2)
+        assert opened.ended_by is FinishReason.BUDGET
+
+
+async def test_nothing_is_delivered_after_the_leases_time(budget: ScriptedBudget) -> None:
+    budget.refuse = REFUSED
+    async with account(budget) as opened:
+        await started(opened)
+        assert await opened.covered(1) == 1
+        budget.clock.seconds += 61
+        assert await opened.covered(1) == 0
+
+
+async def test_a_lease_that_covers_the_whole_answer_asks_for_no_more_tokens(budget: ScriptedBudget) -> None:
+    async with account(budget, max_tokens=100) as opened:
+        await started(opened)
+        for _ in range(100):
+            assert await opened.covered(1) == 1
+            opened.delivered(1)
+    assert [each for each in budget.calls if each.startswith("extend")] == []
+
+
+async def test_what_was_delivered_is_settled_once_however_often_it_is_closed(budget: ScriptedBudget) -> None:
+    async with account(budget) as opened:
+        await started(opened)
+        opened.delivered(3)
+        first = opened.close(Outcome.FINISHED, why="")
+        assert opened.close(Outcome.CANCELLED, why="") is first
+        assert await first == Booked(7, 0)
+    ((usage, outcome),) = budget.settled
+    assert (usage.input_tokens, usage.output_tokens, outcome) == (10, 3, Outcome.FINISHED)
+
+
+async def test_a_request_that_delivered_nothing_gets_everything_back(budget: ScriptedBudget) -> None:
+    async with account(budget) as opened:
+        await started(opened)
+    assert budget.calls == ["reserve llama-3-7b", "release llama-3-7b"]
+
+
+async def test_a_caller_that_leaves_while_it_reserves_leaves_no_reservation_behind(budget: ScriptedBudget) -> None:
+    budget.slow_reserve = asyncio.Event()
+    async with account(budget) as opened:
+        reserving = asyncio.create_task(opened.reserve(SMALL))
+        await asyncio.sleep(0)
+        reserving.cancel()
+        await asyncio.gather(reserving, return_exceptions=True)
+        opened.close(Outcome.CANCELLED, why="")
+        budget.slow_reserve.set()
+    assert budget.calls == ["reserve llama-3-7b", "release llama-3-7b"]
+
+
+async def test_a_fallback_replaces_the_reservation_and_a_refused_one_returns_the_old(budget: ScriptedBudget) -> None:
+    async with account(budget) as opened:
+        await opened.reserve(SMALL)
+        budget.refuse_reserve = REFUSED
+        with pytest.raises(TokenwayError):
+            await opened.reserve(MEDIUM)
+    assert budget.calls == ["reserve llama-3-7b", "reserve mixtral-8x7b replacing", "release llama-3-7b"]
+
+
+async def test_a_refused_first_reservation_has_nothing_to_return(budget: ScriptedBudget) -> None:
+    budget.refuse_reserve = REFUSED
+    async with account(budget) as opened:
+        with pytest.raises(TokenwayError):
+            await opened.reserve(SMALL)
+    assert budget.calls == ["reserve llama-3-7b"]
+
+
+async def test_an_unknown_reservation_is_returned_to_be_sure(budget: ScriptedBudget) -> None:
+    budget.refuse_reserve = AWAY
+    async with account(budget) as opened:
+        with pytest.raises(TokenwayError):
+            await opened.reserve(SMALL)
+    assert budget.calls == ["reserve llama-3-7b", "release llama-3-7b"]
