@@ -93,8 +93,8 @@ REPLACED = {
     "a name with a blank": (
         ("- name: acme", "- name: acme inc"),
         (
-            "mesh.yaml:11:11: organisations[0].name: 'acme inc' is not allowed; give letters, digits, '.', '_' and '-', "
-            "at most 64, a letter or digit first"
+            "mesh.yaml:11:11: organisations[0].name: 'acme inc' is not allowed; give letters, digits, '.', '_' and "
+            "'-', at most 64, a letter or digit first"
         ),
     ),
     "an address without a port": (
@@ -120,8 +120,8 @@ REPLACED = {
     "a tag": (
         ("name: acme", "name: !!python/object:os.system acme"),
         (
-            "mesh.yaml:11:11: organisations[0].name: the tag tag:yaml.org,2002:python/object:os.system is not read here; "
-            "write the value without it"
+            "mesh.yaml:11:11: organisations[0].name: the tag tag:yaml.org,2002:python/object:os.system is not read "
+            "here; write the value without it"
         ),
     ),
     "an engine that is shorter than its model": (

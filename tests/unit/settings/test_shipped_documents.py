@@ -51,7 +51,7 @@ def test_the_json_schema_accepts_what_is_shipped(path: Path) -> None:
 
 
 def test_the_json_schema_is_of_this_version() -> None:
-    assert SCHEMA.read_text() == json_schema(), "run: tokenway config schema > deploy/tokenway.schema.json"
+    assert SCHEMA.read_text() == json_schema(), "run: make generate"
 
 
 def test_the_json_schema_refuses_unknown_fields_everywhere() -> None:

@@ -1,0 +1,79 @@
+"""A streamed answer as it is shown: text for people, or one JSON object a line for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from typing import Any, Protocol
+
+import click
+from google.protobuf.json_format import MessageToDict
+from rich.console import Console
+
+from libs.errors import Reason, TokenwayError
+from libs.rpc.client import Stream
+from services.mesh.cli.receipt import in_one_line
+from tokenway.router.v1.router_pb2 import Finished, StreamGenerateResponse
+
+
+class Answer(Protocol):
+    """Shows the events of one answer, in order, at once."""
+
+    def show(self, event: StreamGenerateResponse) -> None: ...
+
+
+class TextAnswer:
+    """The text as it comes; then the receipt, below it on a terminal, else on standard error."""
+
+    def __init__(self) -> None:
+        self._is_terminal = sys.stdout.isatty()
+        self._ends_with_newline = True
+
+    def show(self, event: StreamGenerateResponse) -> None:
+        if text := "".join(event.delta.text):
+            sys.stdout.write(without_controls(text) if self._is_terminal else text)
+            sys.stdout.flush()
+            self._ends_with_newline = text.endswith("\n")
+        if event.HasField("finished"):
+            self._end(event.finished)
+
+    def _end(self, finished: Finished) -> None:
+        if not self._ends_with_newline:
+            click.echo()
+        line = in_one_line(finished)
+        if self._is_terminal:
+            Console().print(line, style="dim", highlight=False, markup=False)
+        else:
+            click.echo(line, err=True)
+
+
+class JsonAnswer:
+    """Each event as proto's JSON: `started`, `delta` any number of times, `finished` with the receipt."""
+
+    def show(self, event: StreamGenerateResponse) -> None:
+        # In the last event 0 dollars must be seen; in a delta absent lists are only noise.
+        fields = MessageToDict(
+            event, preserving_proto_field_name=True, always_print_fields_with_no_presence=event.HasField("finished")
+        )
+        print_json(fields)
+
+
+async def shown(stream: Stream[StreamGenerateResponse], answer: Answer) -> Finished:
+    """Shows the whole stream and returns its last event. STREAM_BROKEN when there is none."""
+    async for event in stream:
+        answer.show(event)
+        if event.HasField("finished"):
+            return event.finished
+    raise TokenwayError(Reason.STREAM_BROKEN, "the answer broke off: its stream ended without a last event")
+
+
+def print_json(fields: dict[str, Any]) -> None:
+    """One object, one line, at once."""
+    sys.stdout.write(json.dumps(fields, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def without_controls(text: str) -> str:
+    """The text without characters that command a terminal: a model may be made to say anything."""
+    return "".join(each for each in text if each in "\n\t" or unicodedata.category(each) != "Cc")

@@ -1,0 +1,71 @@
+"""The command `tokenway`: its subcommands, and how each ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import click
+
+from libs.errors import TokenwayError
+from libs.settings.document import SettingsError
+from services.mesh.cli import ending
+from services.mesh.cli.chat import chat
+from services.mesh.cli.config import config
+from services.mesh.cli.demo import demo
+from services.mesh.cli.explain import explain
+from services.mesh.cli.models import models
+from services.mesh.cli.trace import trace
+from services.mesh.cli.up import up
+from services.mesh.errors import MeshError, ServiceFailedError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("tokenway"), prog_name="tokenway")
+def tokenway() -> None:
+    """Run language models behind one gRPC API: a mesh of router, cache, budget and inference.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 the request was refused as it is, 4 the key,
+    5 a limit (try later), 6 unavailable or out of time, 130 interrupted.
+    """
+
+
+for command in (demo, up, chat, models, explain, trace, config):
+    tokenway.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command and exits: no failure that is foreseen ends in a traceback."""
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        code = tokenway.main(args=arguments, prog_name="tokenway", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return ending.USAGE
+    except SettingsError as error:
+        return _failed(str(error), ending.USAGE)
+    except TokenwayError as error:
+        return _failed(f"error: {ending.one_line(error, now=datetime.now(UTC))}", ending.exit_code(error))
+    except ServiceFailedError as error:
+        return _failed("\n".join((f"error: {error}", *(f"  | {line}" for line in error.last_lines))), ending.FAILED)
+    except MeshError as error:
+        return _failed(f"error: {error}", ending.FAILED)
+    except (KeyboardInterrupt, click.Abort):
+        return _failed("interrupted", ending.CANCELLED)
+    except BrokenPipeError:
+        # Whoever read has seen enough. Python flushes once more at its exit, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ending.BROKEN_PIPE
+
+
+def _failed(message: str, code: int) -> int:
+    sys.stderr.write(f"{message}\n")
+    return code

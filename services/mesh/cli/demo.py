@@ -1,0 +1,8 @@
+"""`tokenway demo`."""
+
+import click
+
+
+@click.command()
+def demo() -> None:
+    """The tour."""

@@ -1,0 +1,53 @@
+"""Options that say where the mesh is, and with which key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from libs.errors import Reason, TokenwayError
+from services.mesh.client.router import RouterAddress
+from services.mesh.errors import MeshError
+from services.mesh.state_directory import StateDirectory
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+state_dir_option = click.option(
+    "--state-dir",
+    "state",
+    type=click.Path(file_okay=False, path_type=Path),
+    callback=lambda context, parameter, chosen: StateDirectory.of(chosen, os.environ),
+    help="Key, data and logs of the mesh [TOKENWAY_STATE_DIR, else ~/.local/state/tokenway].",
+)
+
+
+def router_options(command: Command) -> Command:
+    """Adds the options of whatever talks to a router; the command gets `router` and `state`."""
+    for option in (
+        click.option("--key-file", type=_FILE, help="A file with the API key [TOKENWAY_API_KEY]."),
+        click.option("--ca-file", type=_FILE, help="The authority of the router's certificate; implies TLS."),
+        click.option("--router", envvar="TOKENWAY_ROUTER", help="HOST:PORT [the mesh that runs on this machine]."),
+        state_dir_option,
+    ):
+        command = option(command)
+    return command
+
+
+def router_address(
+    state: StateDirectory, *, router: str | None, ca_file: Path | None, key_file: Path | None
+) -> RouterAddress:
+    """The router that is meant: the one named, else the mesh of this machine. MeshError when neither is there."""
+    key = key_file.read_text().strip() if key_file else os.environ.get("TOKENWAY_API_KEY", "")
+    if router:
+        if not key:  # the local key is not sent to anybody but the local mesh
+            raise TokenwayError(Reason.KEY_MISSING, "no key: set TOKENWAY_API_KEY or give --key-file")
+        return RouterAddress(router, key, tls=ca_file is not None, ca_file=ca_file)
+    mesh = state.running()
+    if mesh is None:
+        raise MeshError(f"no mesh runs in {state.root}; start one with `tokenway up`, or name one with --router")
+    return RouterAddress(mesh.router, key or state.api_key(), tls=mesh.tls, ca_file=ca_file)

@@ -1,0 +1,94 @@
+"""Options that make up a question, and the message that they come to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+from google.protobuf.duration_pb2 import Duration
+
+from tokenway.common.v1 import generation_pb2
+from tokenway.common.v1.generation_pb2 import Conversation, Message, Part, Sampling
+from tokenway.router.v1.router_pb2 import CacheControl, GenerateRequest, Requirements
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+MICRO_USD_PER_USD = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What the command line asks. Temperature 0 by default: such answers may come from the cache."""
+
+    prompt: str
+    system: str | None = None
+    model: str = ""
+    max_tokens: int | None = None
+    temperature: float = 0.0
+    no_cache: bool = False
+    task: str = ""
+    max_latency: float | None = None
+    max_cost: float | None = None
+    min_context: int | None = None
+
+    def message(self) -> GenerateRequest:
+        """The request. What was not given stays absent, so that the mesh's defaults hold."""
+        said = [(generation_pb2.ROLE_SYSTEM, self.system)] if self.system else []
+        said.append((generation_pb2.ROLE_USER, self.prompt))
+        return GenerateRequest(
+            model=self.model,
+            conversation=Conversation(messages=[Message(role=role, parts=[Part(text=text)]) for role, text in said]),
+            sampling=Sampling(temperature=self.temperature, max_tokens=self.max_tokens),
+            requirements=self._requirements(),
+            cache=CacheControl(mode=CacheControl.MODE_OFF) if self.no_cache else None,
+        )
+
+    def _requirements(self) -> Requirements:
+        return Requirements(
+            task_type=self.task,
+            max_latency=_duration(self.max_latency),
+            max_cost_micro_usd_per_1k_tokens=None
+            if self.max_cost is None
+            else round(self.max_cost * MICRO_USD_PER_USD),
+            required_context_tokens=self.min_context,
+        )
+
+
+def question_options(command: Command) -> Command:
+    """Adds the prompt and what may be said of it; the command gets the fields of a Question by name."""
+    for option in (
+        click.option("--min-context", type=click.IntRange(min=1), help="The least context window, in tokens."),
+        click.option("--max-cost", type=click.FloatRange(min=0), help="The most per 1,000 tokens, in US dollars."),
+        click.option("--max-latency", type=click.FloatRange(min=0, min_open=True), help="The most, in seconds."),
+        click.option("--task", default="", help="A capability that the model must have."),
+        click.option("--no-cache", is_flag=True, help="Neither take an answer from the cache nor keep this one."),
+        click.option("--temperature", type=float, default=0.0, show_default=True, help="0 to 2; 0 may be cached."),
+        click.option("--max-tokens", type=click.IntRange(min=1), help="The most tokens of the answer."),
+        click.option("--system", help="Instructions before the question."),
+        click.option("-m", "--model", default="", help="The model's name; without it the mesh chooses."),
+        click.argument("prompt", callback=lambda context, parameter, given: _prompt(given), required=False),
+    ):
+        command = option(command)
+    return command
+
+
+def _prompt(given: str | None) -> str:
+    """The argument; `-`, or none with something piped in, reads standard input."""
+    if given not in (None, "-"):
+        return str(given)
+    if given is None and sys.stdin.isatty():
+        raise click.UsageError("a question is missing: give it as an argument, or `-` to read it")
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError:
+        raise click.UsageError("standard input is not UTF-8 text") from None
+
+
+def _duration(seconds: float | None) -> Duration | None:
+    if seconds is None:
+        return None
+    duration = Duration()
+    duration.FromNanoseconds(round(seconds * 1e9))
+    return duration

@@ -1,0 +1,63 @@
+"""`tokenway trace`: the tree of a request's spans, from the embedded store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from services.mesh.cli.place import state_dir_option
+from services.mesh.errors import MeshError
+from services.mesh.state_directory import StateDirectory
+from services.mesh.trace.render import print_trees
+from services.mesh.trace.store import TraceStore
+from services.mesh.trace.tree import Node, for_request, forest
+
+# Services export twice a second.
+_PATIENCE_SECONDS = 2.0
+_BETWEEN_LOOKS_SECONDS = 0.1
+
+
+@click.command()
+@click.argument("request_id")
+@state_dir_option
+def trace(*, request_id: str, state: StateDirectory) -> None:
+    """Print the tree of a request: REQUEST_ID from a receipt or an error, or `last`.
+
+    Of the mesh on this machine, running or not; elsewhere Jaeger has the same spans.
+    """
+    wanted = state.last_request() if request_id == "last" else request_id
+    if wanted is None:
+        raise MeshError(f"no request was sent from {state.root} yet; ask something with `tokenway chat`")
+    trees = asyncio.run(trees_of(wanted, state.traces, until=_is_whole, patience_seconds=_PATIENCE_SECONDS))
+    if not trees:
+        raise MeshError(f"no spans of request {wanted} in {state.traces}; they come within a second, from this mesh")
+    print_trees(trees, console=Console())
+
+
+async def trees_of(
+    request_id: str, store: Path, *, until: Callable[[list[Node]], bool], patience_seconds: float
+) -> list[Node]:
+    """The request's trees, once they are as wanted; when patience ends, as they are then."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience_seconds
+    while True:
+        trees = _read(request_id, store)
+        if until(trees) or loop.time() > deadline:
+            return trees
+        await asyncio.sleep(_BETWEEN_LOOKS_SECONDS)
+
+
+def _read(request_id: str, path: Path) -> list[Node]:
+    try:
+        with TraceStore.read(path) as store:
+            return for_request(forest(store.of_request(request_id)), request_id)
+    except FileNotFoundError as error:
+        raise MeshError(str(error)) from None
+
+
+def _is_whole(trees: list[Node]) -> bool:
+    return bool(trees) and not any(node.orphan for tree in trees for node in tree.walk())

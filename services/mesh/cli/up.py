@@ -1,0 +1,70 @@
+"""`tokenway up`: the mesh on this machine, until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from libs.settings.document import load
+from libs.settings.schema import Settings
+from services.mesh.cli.place import state_dir_option
+from services.mesh.model.smollm2 import default_model_path
+from services.mesh.state_directory import RunningMesh, StateDirectory
+from services.mesh.supervisor import preflight
+from services.mesh.supervisor.interruption import Interruption
+from services.mesh.supervisor.supervisor import InterruptedMeshError, Supervisor
+
+DEFAULT_CONFIGURATION = Path(__file__).parents[1] / "default.yaml"
+
+
+@click.command()
+@click.option(
+    "--config", "file", type=click.Path(path_type=Path), help="The configuration [a small model, on the CPU]."
+)
+@click.option(
+    "--start-timeout", type=click.FloatRange(min=1), default=900, show_default=True, help="Seconds a service."
+)
+@state_dir_option
+def up(*, file: Path | None, start_timeout: float, state: StateDirectory) -> None:
+    """Start the mesh and keep it running.
+
+    Prints one line, `ready router=HOST:PORT`, once every service serves. SIGTERM and Ctrl-C drain; a second one kills.
+    A service that cannot start, or ends by itself, ends the mesh.
+    """
+    settings = load(file or DEFAULT_CONFIGURATION)
+    preflight.check(settings, default_model=default_model_path())
+    asyncio.run(_up(settings, state, start_seconds=start_timeout))
+
+
+async def _up(settings: Settings, state: StateDirectory, *, start_seconds: float) -> None:
+    console = Console(stderr=True)
+    is_ready = False
+
+    async def stay(mesh: RunningMesh) -> None:
+        nonlocal is_ready
+        is_ready = True
+        sys.stdout.write(f"ready router={mesh.router}\n")
+        sys.stdout.flush()
+        await asyncio.Event().wait()  # until a signal cancels it
+
+    interruption = Interruption()
+    supervisor = Supervisor(
+        settings=settings,
+        state=state,
+        default_model=default_model_path(),
+        interruption=interruption,
+        environment=os.environ,
+        report=lambda name: console.print(f"{name} serves", style="dim") if console.is_terminal else None,
+        start_seconds=start_seconds,
+    )
+    with interruption.listening():
+        try:
+            await supervisor.run(stay)
+        except InterruptedMeshError:
+            if not is_ready:
+                raise

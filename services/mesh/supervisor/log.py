@@ -1,0 +1,46 @@
+"""A child's log: kept in a file, its end shown when the child fails."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+_TAIL_BYTES = 16 << 10
+_LONGEST_LINE = 500
+
+
+def opened(path: Path) -> BinaryIO:
+    """An empty log; the one of the run before is kept beside it."""
+    if path.exists():
+        path.replace(path.with_suffix(".log.1"))
+    return path.open("ab", buffering=0)
+
+
+def last_lines(path: Path, count: int) -> tuple[str, ...]:
+    """The end of a log, without empty lines; nothing where there is no log."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ()
+    return tuple(line.rstrip()[:_LONGEST_LINE] for line in lines if line.strip())[-count:]
+
+
+def cause(path: Path) -> str:
+    """The last line for people: a service says there why it ended. Else the last one for machines, or nothing."""
+    lines = last_lines(path, 50)
+    plain = [line for line in lines if _record(line) is None]
+    if plain:
+        return plain[-1].strip()
+    return str((_record(lines[-1]) or {}).get("event", lines[-1])) if lines else ""
+
+
+def _record(line: str) -> dict[str, object] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
