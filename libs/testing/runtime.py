@@ -20,6 +20,16 @@ class Recorded:
 
     runtime: Runtime
     _spans: InMemorySpanExporter = field(repr=False)
+    _provider: TracerProvider = field(repr=False)
+
+    def beside(self, service: str) -> Recorded:
+        """Another service's runtime: its own metrics, and the same spans."""
+        runtime = Runtime(
+            tracer=self._provider.get_tracer(service),
+            registry=CollectorRegistry(),
+            mesh_token=self.runtime.mesh_token,
+        )
+        return Recorded(runtime, self._spans, self._provider)
 
     def spans(self) -> tuple[ReadableSpan, ...]:
         """The spans that have ended, in that order."""
@@ -41,4 +51,4 @@ def recorded_runtime(*, service: str = "test", mesh_token: str = MESH_TOKEN) -> 
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
     runtime = Runtime(tracer=provider.get_tracer(service), registry=CollectorRegistry(), mesh_token=mesh_token)
-    return Recorded(runtime, spans)
+    return Recorded(runtime, spans, provider)

@@ -1,0 +1,181 @@
+"""The whole mesh in one test: the four real servers on unix sockets, a real Valkey, the scripted engine."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from libs.keys import sha256_of
+from libs.rpc.client import Client
+from libs.rpc.server import RpcServer
+from libs.settings import schema
+from libs.testing.runtime import Recorded, recorded_runtime
+from services.budget import server as budget
+from services.budget.config import BudgetConfig
+from services.cache import server as cache
+from services.cache.config import CacheConfig
+from services.inference import server as inference
+from services.inference.config import InferenceConfig
+from services.mesh.client.router import RouterAddress, RouterClient, connected
+from services.router import server as router
+from services.router.config import RouterConfig
+from tokenway.budget.v1 import budget_pb2
+from tokenway.common.v1 import generation_pb2, money_pb2, principal_pb2
+from tokenway.router.v1 import router_pb2
+
+KEY = "tw_key-of-the-tests"
+OTHER_KEY = "tw_key-of-another-organisation"
+ORGANISATION = "acme"
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """A mesh that runs, and what its services have recorded."""
+
+    settings: schema.Settings
+    servers: dict[str, RpcServer]
+    recorded: Recorded
+    metrics: dict[str, Recorded] = field(repr=False)
+    client: RouterClient
+    budget_client: Client = field(repr=False)
+
+    @property
+    def address(self) -> str:
+        return self.servers["router"].address
+
+    async def money(self) -> dict[str, tuple[int, int]]:
+        """Used and reserved micro-dollars of the organisation's limits, by window."""
+        principal = principal_pb2.Principal(organisation=ORGANISATION, key_id="tests")
+        request = budget_pb2.GetUsageRequest(principal=principal)
+        response = await self.budget_client.unary(_GET_USAGE, request, timeout_seconds=5)
+        return {
+            money_pb2.BudgetWindow.Name(each.budget.window): (each.used, each.reserved)
+            for each in response.states
+            if each.budget.scope == money_pb2.BUDGET_SCOPE_ORGANISATION
+        }
+
+    async def reserved(self) -> int:
+        """Micro-dollars that open leases hold."""
+        return max(reserved for _, reserved in (await self.money()).values())
+
+    async def settled(self) -> None:
+        """Returns once no lease is open: what ends in the background has ended."""
+        async with asyncio.timeout(10):
+            while await self.reserved():
+                await asyncio.sleep(0.02)
+
+
+def _get_usage() -> Any:
+    from libs.rpc.method import method
+
+    file = budget_pb2.DESCRIPTOR
+    return method(file, "BudgetService", "GetUsage", budget_pb2.GetUsageRequest, budget_pb2.GetUsageResponse)
+
+
+_GET_USAGE = _get_usage()
+
+
+def model(name: str, folder: Path, **changes: Any) -> schema.Model:
+    """A scripted model on a unix socket; the price makes a token of output cost 10 micro-dollars."""
+    given: dict[str, Any] = {
+        "name": name,
+        "tier": "small",
+        "capabilities": ("all",),
+        "context_window_tokens": 4_096,
+        "p99_latency_seconds": 10,
+        "price": schema.Price(
+            input_usd_per_million_tokens=Decimal(1), output_usd_per_million_tokens=Decimal(10), version="tests"
+        ),
+        "endpoints": (f"unix:{folder}/{name}.sock",),
+        "engine": schema.ScriptedEngine(
+            kind="scripted", tokens_per_second=2_000, first_token_seconds=0, answer_tokens=8, allow_directives=True
+        ),
+    }
+    return schema.Model(**given | changes)
+
+
+def settings(folder: Path, redis_url: str, **changes: Any) -> schema.Settings:
+    """One organisation with money for a hundred thousand answers, and another; each with a key."""
+    limits = tuple(
+        schema.Limit(scope="organisation", window=window, limit_usd=Decimal(100)) for window in ("hour", "day", "month")
+    )
+    given: dict[str, Any] = {
+        "services": services(folder),
+        "stores": schema.Stores(redis_url=redis_url),
+        "models": (model("small", folder),),
+        "organisations": (
+            schema.Organisation(
+                name=ORGANISATION, keys=(schema.Key(id="tests", sha256=sha256_of(KEY)),), budgets=limits
+            ),
+            schema.Organisation(name="other", keys=(schema.Key(id="other", sha256=sha256_of(OTHER_KEY)),)),
+        ),
+    }
+    return schema.Settings(**given | changes)
+
+
+def services(folder: Path, *, router: dict[str, Any] | None = None, budget: dict[str, Any] | None = None) -> Any:
+    """Where the services listen. The lookup may take long: a busy machine must not turn a hit into a miss."""
+    patient = {"cache_lookup_seconds": 5, "retry_wait_min_seconds": 0.01, "retry_wait_max_seconds": 0.05}
+    return schema.Services(
+        router=schema.Router(listen=f"unix:{folder}/router.sock", **{"drain_seconds": 5, **patient, **(router or {})}),
+        cache=schema.Cache(listen=f"unix:{folder}/cache.sock"),
+        budget=schema.Budget(listen=f"unix:{folder}/budget.sock", **{"sweep_seconds": 0.1, **(budget or {})}),
+    )
+
+
+@asynccontextmanager
+async def running(given: schema.Settings) -> AsyncIterator[Mesh]:
+    """All services while the block runs, started as the supervisor does: the router last."""
+    everything = recorded_runtime(service="tests")
+    async with AsyncExitStack() as stack:
+        servers: dict[str, RpcServer] = {}
+        metrics = {name: everything.beside(name) for name in ("budget", "cache", "router")}
+        servers["budget"] = await stack.enter_async_context(
+            budget.serve(BudgetConfig.from_settings(given), runtime=metrics["budget"].runtime)
+        )
+        servers["cache"] = await stack.enter_async_context(
+            cache.serve(CacheConfig.from_settings(given), runtime=metrics["cache"].runtime)
+        )
+        for each in given.models:
+            for replica in range(len(each.endpoints)):
+                name = f"{each.name}-{replica}"
+                metrics[name] = everything.beside("inference")
+                config = InferenceConfig.from_settings(given, model=each.name, replica=str(replica))
+                servers[name] = await stack.enter_async_context(inference.serve(config, runtime=metrics[name].runtime))
+        servers["router"] = await stack.enter_async_context(
+            router.serve(RouterConfig.from_settings(given), runtime=metrics["router"].runtime)
+        )
+        client = await stack.enter_async_context(connected(RouterAddress(servers["router"].address, KEY)))
+        budget_client = everything.runtime.client(servers["budget"].address, service="budget")
+        stack.push_async_callback(budget_client.close)
+        yield Mesh(given, servers, everything, metrics, client, budget_client)
+
+
+@asynccontextmanager
+async def default_mesh(redis_url: str, **changes: Any) -> AsyncIterator[Mesh]:
+    """A mesh with the settings above, in a folder whose sockets have short paths."""
+    with tempfile.TemporaryDirectory(prefix="tw-") as folder:
+        async with running(settings(Path(folder), redis_url, **changes)) as mesh:
+            yield mesh
+
+
+def question(text: str, *, max_tokens: int = 64, temperature: float = 0, **fields: Any) -> router_pb2.GenerateRequest:
+    """One message of a user."""
+    message = generation_pb2.Message(role=generation_pb2.ROLE_USER, parts=[generation_pb2.Part(text=text)])
+    return router_pb2.GenerateRequest(
+        conversation=generation_pb2.Conversation(messages=[message]),
+        sampling=generation_pb2.Sampling(max_tokens=max_tokens, temperature=temperature),
+        **fields,
+    )
+
+
+async def events(mesh: Mesh, request: router_pb2.GenerateRequest) -> list[router_pb2.StreamGenerateResponse]:
+    """Every event of a whole stream."""
+    async with mesh.client.stream_generate(request, timeout_seconds=30) as stream:
+        return [each async for each in stream]
