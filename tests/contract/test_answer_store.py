@@ -1,0 +1,136 @@
+"""What every AnswerStore must do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from libs.testing.valkey import RedisServer
+from services.cache.domain.ports import Everything, OfModel, WithTag
+from tests.contract.answer_stores import Tried, in_memory, in_redis, key
+
+# Names that try to end the hash tag early, to look like another's index, or to be a pattern.
+ODD_NAMES = ["acme}", "{acme}", "acme}:all", "acme:model:small", "*", "a b", "ä", "acme%7D"]
+
+
+@pytest.fixture(params=["in_memory", "valkey_server", "redis_server"])
+async def tried(request: pytest.FixtureRequest) -> AsyncIterator[Tried]:
+    if request.param == "in_memory":
+        yield in_memory()
+        return
+    server = request.getfixturevalue(request.param)
+    assert isinstance(server, RedisServer)
+    server.flush()
+    async with in_redis(server.url) as store:
+        yield store
+
+
+async def test_an_answer_comes_back_exactly_as_it_was_put(tried: Tried) -> None:
+    answer = tried.answer("Zoë 🎈\r\n\x00", tags=("doc=7", "page=2"))
+    await tried.answers.put(key("q"), answer)
+    assert await tried.answers.get(key("q")) == answer
+
+
+async def test_where_nothing_was_put_there_is_nothing(tried: Tried) -> None:
+    await tried.answers.put(key("q"), tried.answer())
+    assert await tried.answers.get(key("another")) is None
+
+
+async def test_the_same_digest_of_another_organisation_finds_nothing(tried: Tried) -> None:
+    await tried.answers.put(key("q", "acme"), tried.answer())
+    for name in ("globex", *ODD_NAMES):
+        assert await tried.answers.get(key("q", name)) is None
+
+
+async def test_the_last_put_stands(tried: Tried) -> None:
+    await tried.answers.put(key("q"), tried.answer("old"))
+    await tried.answers.put(key("q"), new := tried.answer("new"))
+    assert await tried.answers.get(key("q")) == new
+
+
+async def test_of_many_puts_at_once_one_stands_whole(tried: Tried) -> None:
+    answers = [tried.answer(text * 50) for text in ("aa", "bbbb", "c")]
+    await asyncio.gather(*(tried.answers.put(key("q"), answer) for answer in answers * 10))
+    assert await tried.answers.get(key("q")) in answers
+
+
+async def test_an_answer_ends_when_it_expires(tried: Tried) -> None:
+    await tried.answers.put(key("q"), tried.answer(ttl_seconds=60))
+    tried.clock.advance(59.9)
+    assert await tried.answers.get(key("q"))
+    tried.clock.advance(0.1)
+    assert await tried.answers.get(key("q")) is None
+
+
+async def test_being_read_does_not_let_it_live_longer(tried: Tried) -> None:
+    await tried.answers.put(key("q"), tried.answer(ttl_seconds=60))
+    for _ in range(7):
+        tried.clock.advance(9)
+        await tried.answers.get(key("q"))
+    assert await tried.answers.get(key("q")) is None
+
+
+async def test_what_has_expired_already_is_not_stored(tried: Tried) -> None:
+    await tried.answers.put(key("q"), tried.answer(ttl_seconds=0))
+    assert await tried.answers.get(key("q")) is None
+
+
+async def test_all_of_an_organisation_can_be_dropped(tried: Tried) -> None:
+    for name in "abc":
+        await tried.answers.put(key(name), tried.answer())
+    assert await tried.answers.drop("acme", Everything()) == 3
+    assert [await tried.answers.get(key(name)) for name in "abc"] == [None] * 3
+
+
+async def test_dropping_again_drops_nothing(tried: Tried) -> None:
+    await tried.answers.put(key("q"), tried.answer())
+    assert [await tried.answers.drop("acme", Everything()) for _ in range(2)] == [1, 0]
+
+
+async def test_a_model_s_answers_can_be_dropped_alone(tried: Tried) -> None:
+    await tried.answers.put(key("s"), tried.answer(model="small"))
+    await tried.answers.put(key("l"), tried.answer(model="large"))
+    assert await tried.answers.drop("acme", OfModel("small")) == 1
+    assert await tried.answers.get(key("s")) is None
+    assert await tried.answers.get(key("l"))
+
+
+async def test_answers_with_a_tag_can_be_dropped_alone(tried: Tried) -> None:
+    await tried.answers.put(key("both"), tried.answer(tags=("doc=1", "doc=2")))
+    await tried.answers.put(key("one"), tried.answer(tags=("doc=1",)))
+    await tried.answers.put(key("none"), tried.answer())
+    assert await tried.answers.drop("acme", WithTag("doc=2")) == 1
+    assert await tried.answers.get(key("both")) is None
+    assert await tried.answers.drop("acme", WithTag("doc=1")) == 1
+    assert await tried.answers.get(key("none"))
+
+
+async def test_a_tag_is_no_model_and_no_pattern(tried: Tried) -> None:
+    await tried.answers.put(key("q"), tried.answer(model="m", tags=("t=1",)))
+    for selection in (OfModel("t=1"), WithTag("m"), WithTag("*"), OfModel("*"), WithTag("t=")):
+        assert await tried.answers.drop("acme", selection) == 0
+
+
+@pytest.mark.parametrize("other", ["globex", *ODD_NAMES])
+async def test_dropping_touches_no_other_organisation(tried: Tried, other: str) -> None:
+    await tried.answers.put(key("q", other), tried.answer(tags=("t=1",)))
+    for selection in (Everything(), OfModel("small"), WithTag("t=1")):
+        assert await tried.answers.drop("acme", selection) == 0
+    assert await tried.answers.get(key("q", other))
+    assert await tried.answers.drop(other, Everything()) == 1
+
+
+async def test_an_expired_answer_is_not_counted_as_dropped(tried: Tried) -> None:
+    await tried.answers.put(key("short"), tried.answer(ttl_seconds=1))
+    tried.clock.advance(2)
+    await tried.answers.put(key("long"), tried.answer())
+    assert await tried.answers.drop("acme", Everything()) == 1
+
+
+async def test_more_can_be_dropped_than_goes_in_one_step(tried: Tried) -> None:
+    names = [str(number) for number in range(1_001)]
+    await asyncio.gather(*(tried.answers.put(key(name), tried.answer("x")) for name in names))
+    assert await tried.answers.drop("acme", Everything()) == len(names)
+    assert await tried.answers.get(key("1000")) is None

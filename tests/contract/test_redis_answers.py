@@ -1,0 +1,174 @@
+"""What only the store in Redis can get wrong: damage, outages, leftovers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import redis
+from structlog.testing import capture_logs
+
+from libs.errors import Reason, TokenwayError
+from libs.testing.valkey import RedisServer
+from services.cache.domain.ports import Everything, WithTag
+from tests.contract.answer_stores import Tried, in_redis, key
+
+Client = Any  # redis-py's stubs mix bytes with texts, and sync with async
+SHORT_SECONDS = 0.2
+ANSWER_KEYS = "tw:cache:*:answer:*"
+
+
+@pytest.fixture
+def raw(redis_servers: RedisServer) -> Client:
+    """Another client of the same server, which may do harm."""
+    return redis.Redis.from_url(redis_servers.url)
+
+
+@pytest.fixture
+async def tried(redis_servers: RedisServer) -> AsyncIterator[Tried]:
+    async with in_redis(redis_servers.url) as store:
+        yield store
+
+
+async def put_one(tried: Tried, raw: Client, name: str = "q") -> bytes:
+    """Stores an answer and says where it lies."""
+    before = set(raw.keys(ANSWER_KEYS))
+    await tried.answers.put(key(name), tried.answer())
+    [entry] = set(raw.keys(ANSWER_KEYS)) - before
+    assert isinstance(entry, bytes)
+    return entry
+
+
+@pytest.mark.parametrize("field", ["v", "tag", "sum", "body"])
+async def test_an_entry_that_lacks_something_is_a_counted_miss(tried: Tried, raw: Client, field: str) -> None:
+    raw.hdel(await put_one(tried, raw), field)
+    assert await tried.answers.get(key("q")) is None
+    assert tried.stats.unreadable == 1
+
+
+async def test_an_entry_of_another_version_is_a_counted_miss(tried: Tried, raw: Client) -> None:
+    raw.hset(await put_one(tried, raw), "v", "2")
+    assert await tried.answers.get(key("q")) is None
+    assert tried.stats.unreadable == 1
+
+
+async def test_no_cut_of_an_entry_is_ever_served(tried: Tried, raw: Client) -> None:
+    entry = await put_one(tried, raw)
+    body = raw.hget(entry, "body")
+    for length in range(len(body)):
+        raw.hset(entry, "body", body[:length])
+        assert await tried.answers.get(key("q")) is None
+    assert tried.stats.unreadable == len(body)
+
+
+async def test_a_changed_byte_is_noticed(tried: Tried, raw: Client) -> None:
+    entry = await put_one(tried, raw)
+    body = raw.hget(entry, "body")
+    raw.hset(entry, "body", body.replace(b"a", b"b", 1))
+    assert await tried.answers.get(key("q")) is None
+
+
+async def test_an_entry_that_lies_under_another_s_key_is_not_served(tried: Tried, raw: Client) -> None:
+    one, other = await put_one(tried, raw, "q"), await put_one(tried, raw, "another")
+    raw.copy(other.decode(), one.decode(), replace=True)
+    with capture_logs() as lines:
+        assert await tried.answers.get(key("q")) is None
+    assert [line["why"] for line in lines] == ["it answers another question"]
+
+
+async def test_an_entry_copied_to_another_organisation_is_not_served(tried: Tried, raw: Client) -> None:
+    entry = await put_one(tried, raw)
+    raw.copy(entry.decode(), entry.decode().replace("{acme}", "{globex}"))
+    assert await tried.answers.get(key("q", "globex")) is None
+
+
+async def test_a_hit_leaves_the_time_of_expiry_alone(tried: Tried, raw: Client) -> None:
+    entry = await put_one(tried, raw)
+    before = raw.execute_command("PEXPIRETIME", entry)
+    assert await tried.answers.get(key("q"))
+    assert raw.execute_command("PEXPIRETIME", entry) == before
+
+
+async def test_all_keys_of_an_organisation_share_its_hash_tag_and_end_by_themselves(tried: Tried, raw: Client) -> None:
+    await tried.answers.put(key("q"), tried.answer(tags=("doc=1", "doc=2")))
+    keys = raw.keys("*")
+    assert len(keys) == 5
+    assert all(each.startswith(b"tw:cache:{acme}:") for each in keys)
+    assert all(raw.pttl(each) > 0 for each in keys)
+
+
+async def test_an_index_lives_as_long_as_the_longest_lived_answer_in_it(tried: Tried, raw: Client) -> None:
+    for name, ttl_seconds in (("short", 10), ("long", 1_000), ("middle", 100)):
+        await tried.answers.put(key(name), tried.answer(ttl_seconds=ttl_seconds, tags=("doc=1",)))
+    assert raw.ttl("tw:cache:{acme}:tag:doc=1") > 900
+
+
+async def test_expired_answers_leave_the_index(tried: Tried, raw: Client) -> None:
+    await tried.answers.put(key("short"), tried.answer(ttl_seconds=10))
+    tried.clock.advance(11)
+    await tried.answers.put(key("long"), tried.answer())
+    assert raw.zcard("tw:cache:{acme}:all") == 1
+
+
+async def test_foreign_keys_are_never_touched(tried: Tried, raw: Client) -> None:
+    raw.mset({"tw:key:abc": "1", "tw:budget:{acme}:x": "2", "tw:cache:{acme2}:answer:00": "3"})
+    await tried.answers.put(key("q"), tried.answer())
+    await tried.answers.drop("acme", Everything())
+    assert raw.mget("tw:key:abc", "tw:budget:{acme}:x", "tw:cache:{acme2}:answer:00") == [b"1", b"2", b"3"]
+
+
+async def unavailable(tried: Tried) -> float:
+    """Every verb refuses; how long the slowest took."""
+    slowest = 0.0
+    for verb in (
+        lambda: tried.answers.get(key("q")),
+        lambda: tried.answers.put(key("q"), tried.answer()),
+        lambda: tried.answers.drop("acme", WithTag("t=1")),
+    ):
+        began = time.perf_counter()
+        with pytest.raises(TokenwayError) as caught:
+            await verb()
+        assert caught.value.reason is Reason.SERVICE_UNAVAILABLE
+        assert caught.value.retry_after_seconds
+        slowest = max(slowest, time.perf_counter() - began)
+    return slowest
+
+
+async def test_a_killed_redis_is_refused_quickly_and_found_again(own_valkey: RedisServer) -> None:
+    async with in_redis(own_valkey.url) as tried:
+        await tried.answers.put(key("q"), answer := tried.answer())
+        own_valkey.kill()
+        with capture_logs() as lines:
+            assert await unavailable(tried) < SHORT_SECONDS
+            own_valkey.start()
+            assert await tried.answers.get(key("q")) == answer
+        assert [line["event"].split(":")[0] for line in lines] == ["redis is away", "redis is back"]
+
+
+async def test_a_frozen_redis_is_given_up_in_time_and_mixes_up_no_answers(own_valkey: RedisServer) -> None:
+    async with in_redis(own_valkey.url, timeout_seconds=SHORT_SECONDS) as tried:
+        await tried.answers.put(key("q"), answer := tried.answer("one"))
+        await tried.answers.put(key("another"), other := tried.answer("two"))
+        own_valkey.freeze()
+        assert SHORT_SECONDS <= await unavailable(tried) < SHORT_SECONDS + 0.5
+        own_valkey.thaw()
+        # What was asked in the frost may be answered now: to nobody.
+        assert await tried.answers.get(key("another")) == other
+        assert await tried.answers.get(key("q")) in (answer, tried.answer())
+
+
+async def test_a_restart_of_redis_costs_no_lookup(own_valkey: RedisServer) -> None:
+    async with in_redis(own_valkey.url) as tried:
+        await tried.answers.put(key("q"), answer := tried.answer())
+        own_valkey.stop()
+        own_valkey.start()
+        assert await tried.answers.get(key("q")) == answer
+
+
+async def test_a_redis_that_refuses_to_write_is_away(own_valkey: RedisServer) -> None:
+    redis.Redis.from_url(own_valkey.url).config_set("maxmemory", "1")
+    async with in_redis(own_valkey.url) as tried:
+        with pytest.raises(TokenwayError, match="OutOfMemory"):
+            await tried.answers.put(key("q"), tried.answer())
