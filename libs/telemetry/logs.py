@@ -69,7 +69,8 @@ def _shared_processors(request_id: Callable[[], str]) -> list[structlog.typing.P
 
 def _renderers(out: TextIO) -> list[structlog.typing.Processor]:
     if out.isatty():
-        return [structlog.dev.ConsoleRenderer()]
+        # The default traceback shows local variables: prompts, answers and keys are among them.
+        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     # JSONRenderer calls str() on what JSON lacks, so a strange value never costs the line.
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
 

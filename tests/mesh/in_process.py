@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from libs.keys import sha256_of
 from libs.rpc.client import Client
@@ -68,7 +68,7 @@ class Mesh:
         """Returns once no lease is open: what ends in the background has ended."""
         async with asyncio.timeout(10):
             while await self.reserved():
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02)  # another process's state: there is nothing to wait on
 
 
 def _get_usage() -> Any:
@@ -102,21 +102,26 @@ def model(name: str, folder: Path, **changes: Any) -> schema.Model:
 
 def settings(folder: Path, redis_url: str, **changes: Any) -> schema.Settings:
     """One organisation with money for a hundred thousand answers, and another; each with a key."""
-    limits = tuple(
-        schema.Limit(scope="organisation", window=window, limit_usd=Decimal(100)) for window in ("hour", "day", "month")
-    )
     given: dict[str, Any] = {
         "services": services(folder),
         "stores": schema.Stores(redis_url=redis_url),
         "models": (model("small", folder),),
-        "organisations": (
-            schema.Organisation(
-                name=ORGANISATION, keys=(schema.Key(id="tests", sha256=sha256_of(KEY)),), budgets=limits
-            ),
-            schema.Organisation(name="other", keys=(schema.Key(id="other", sha256=sha256_of(OTHER_KEY)),)),
-        ),
+        "organisations": organisations(limit("100"), limit("100", "day"), limit("100", "month")),
     }
     return schema.Settings(**given | changes)
+
+
+def organisations(*limits: schema.Limit) -> tuple[schema.Organisation, ...]:
+    """The tests' organisation with these limits, and another."""
+    return (
+        schema.Organisation(name=ORGANISATION, keys=(schema.Key(id="tests", sha256=sha256_of(KEY)),), budgets=limits),
+        schema.Organisation(name="other", keys=(schema.Key(id="other", sha256=sha256_of(OTHER_KEY)),)),
+    )
+
+
+def limit(dollars: str, window: Literal["hour", "day", "month"] = "hour") -> schema.Limit:
+    """Of the tests' organisation."""
+    return schema.Limit(scope="organisation", window=window, limit_usd=Decimal(dollars))
 
 
 def services(folder: Path, *, router: dict[str, Any] | None = None, budget: dict[str, Any] | None = None) -> Any:

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from libs.errors import Reason, TokenwayError
 from libs.telemetry import names
-from tests.mesh.in_process import default_mesh, events, question
+from tests.mesh.in_process import Mesh, default_mesh, events, limit, organisations, question
 from tokenway.common.v1 import generation_pb2, money_pb2
 from tokenway.router.v1 import router_pb2
 
@@ -56,8 +56,9 @@ async def test_a_request_is_answered_paid_for_and_traced_to_the_engine(redis_url
 async def test_the_same_question_again_is_answered_from_the_cache_for_nothing(redis_url: str) -> None:
     async with default_mesh(redis_url) as mesh:
         first, second = await events(mesh, QUESTION), await events(mesh, QUESTION)
-        spent, reserved = (await mesh.money())["BUDGET_WINDOW_DAY"]
+        spent, _ = (await mesh.money())["BUDGET_WINDOW_DAY"]
         await mesh.settled()
+        hit_rate = mesh.metrics["cache"].sample("llm_cache_hit_rate")
 
     assert second[0].started.cache_verdict == router_pb2.CACHE_VERDICT_HIT
     assert text(second) == text(first)
@@ -66,21 +67,30 @@ async def test_the_same_question_again_is_answered_from_the_cache_for_nothing(re
     assert receipt.cached.source_request_id == first[0].started.request_id
     assert receipt.cached.original_usage == first[-1].finished.usage
     assert spent == first[-1].finished.receipt.cost_micro_usd
-    assert mesh.metrics["cache"].sample("llm_cache_hit_rate") == 0.5
+    assert hit_rate == 0.5
 
 
 async def test_a_spent_budget_refuses_with_the_limit_and_still_serves_hits(redis_url: str) -> None:
-    async with default_mesh(redis_url) as mesh:
+    # A thousandth of a dollar pays for one answer of 64 tokens at most, not for a second of 90 beside it.
+    async with default_mesh(redis_url, organisations=organisations(limit("0.001"))) as mesh:
         first = await events(mesh, QUESTION)
-        # More than the hundred dollars of an hour: it can never fit, so there is no telling when to come again.
-        with pytest.raises(TokenwayError) as caught:
-            await events(mesh, question("Something else", max_tokens=10_000_001))
+        later = await refused(mesh, question("Something else", max_tokens=90))
+        never = await refused(mesh, question("Something else", max_tokens=200))
         again = await events(mesh, QUESTION)
         await mesh.settled()
-    assert caught.value.reason is Reason.BUDGET_EXCEEDED
-    assert caught.value.metadata["scope"] == "organisation"
-    assert caught.value.metadata["limit"] == "100000000"
-    assert caught.value.retry_after_seconds is None
+    spent = first[-1].finished.receipt.cost_micro_usd
+    assert later.metadata == {
+        "scope": "organisation",
+        "subject": "",
+        "window": "hour",
+        "kind": "money",
+        "limit": "1000",
+        "used": str(spent),
+        "reserved": "0",
+    }
+    assert later.retry_after_seconds is not None
+    assert 0 < later.retry_after_seconds <= 3_600
+    assert never.retry_after_seconds is None, "what can never fit must not be tried again"
     assert text(again) == text(first)
 
 
@@ -105,6 +115,13 @@ async def test_what_was_used_is_counted_under_the_names_that_dashboards_know(red
         assert cost_dollars == pytest.approx(finished.receipt.cost_micro_usd / 1e6)
         assert counted("llm_ttft_seconds_count", model="small") == 1
         assert counted("llm_latency_seconds_count", model="small") == 1
+
+
+async def refused(mesh: Mesh, request: router_pb2.GenerateRequest) -> TokenwayError:
+    with pytest.raises(TokenwayError) as caught:
+        await events(mesh, request)
+    assert caught.value.reason is Reason.BUDGET_EXCEEDED
+    return caught.value
 
 
 def text(stream: Iterable[router_pb2.StreamGenerateResponse]) -> str:

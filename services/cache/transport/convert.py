@@ -99,8 +99,7 @@ def found_to_proto(found: Found) -> pb.LookupResponse:
     match found:
         case Hit(answer, age_seconds):
             response.found.verdict = pb.VERDICT_HIT
-            # The field's name is a word of Python's own.
-            getattr(response.found, "from").CopyFrom(cached_from(answer, age_seconds))
+            response.found.origin.CopyFrom(cached_from(answer, age_seconds))
         case Miss():
             response.found.verdict = pb.VERDICT_MISS
         case Bypass(reason):

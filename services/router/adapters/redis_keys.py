@@ -15,11 +15,13 @@ from services.router.domain.principal import Principal
 
 # A revoked key is refused everywhere within a second: half of it is this memory's, the rest is the way.
 _REMEMBER_SECONDS = 0.5
+# While Redis is away nobody can be revoked either; who was let in a minute ago still is, and the budget says no.
+_TRUST_SECONDS = 60.0
 _MAX_REMEMBERED = 10_000
 
 
 class RedisKeys:
-    """Asks Redis once per key and half-second. Fails closed: a key that cannot be checked is not accepted."""
+    """Asks Redis once per key and half-second. Fails closed: a key that was not checked lately is not accepted."""
 
     def __init__(self, redis: Redis, *, clock: Clock) -> None:
         self._redis, self._clock = redis, clock
@@ -38,16 +40,25 @@ class RedisKeys:
         )
 
     async def _stored(self, sha256: str) -> StoredKey:
-        now = self._clock.monotonic()
-        known_until, stored = self._remembered.get(sha256, (0.0, None))
-        if stored is not None and now < known_until:
-            return stored
-        stored = await self._fetched(sha256)
-        self._remembered[sha256] = (now + _REMEMBER_SECONDS, stored)
+        asked_at, known = self._remembered.get(sha256, (0.0, None))
+        age_seconds = self._clock.monotonic() - asked_at
+        if known is not None and age_seconds < _REMEMBER_SECONDS:
+            return known
+        try:
+            found = await self._fetched(sha256)
+        except TokenwayError as error:
+            if error.reason is Reason.KEY_STORE_UNAVAILABLE and known is not None and age_seconds < _TRUST_SECONDS:
+                return known
+            self._remembered.pop(sha256, None)
+            raise
+        self._remember(sha256, found)
+        return found
+
+    def _remember(self, sha256: str, found: StoredKey) -> None:
+        self._remembered[sha256] = (self._clock.monotonic(), found)
         self._remembered.move_to_end(sha256)
         if len(self._remembered) > _MAX_REMEMBERED:
             self._remembered.popitem(last=False)
-        return stored
 
     async def _fetched(self, sha256: str) -> StoredKey:
         try:

@@ -45,6 +45,7 @@ class Account:
         self._budget, self._background, self._clock = budget, background, clock
         self._ask, self._principal, self._request_id = ask, principal, request_id
         self._step_tokens = first_lease_tokens
+        self._max_output_tokens = ask.max_output_tokens
         self._reservation: Reservation | None = None
         self._reserving: asyncio.Task[Lease] | None = None
         self._lease: Lease | None = None
@@ -134,6 +135,8 @@ class Account:
         return await self._budget.settle(self._reservation, usage=self.usage, outcome=outcome, why=why)
 
     def _wanted(self, model: Model) -> Reservation:
+        # No answer outgrows the context window, however much was asked for; the engine ends it there.
+        most = self._max_output_tokens = min(self._ask.max_output_tokens, model.context_window_tokens)
         return Reservation(
             reservation_id=str(uuid.uuid4()),
             request_id=self._request_id,
@@ -141,8 +144,8 @@ class Account:
             model=model.name,
             price=model.price,
             max_input_tokens=self._ask.max_input_tokens,
-            want_output_tokens=min(self._step_tokens, self._ask.max_output_tokens),
-            max_output_tokens=self._ask.max_output_tokens,
+            want_output_tokens=min(self._step_tokens, most),
+            max_output_tokens=most,
             replaces=self.reservation_id,
         )
 
@@ -153,7 +156,7 @@ class Account:
         return self._lease.output_tokens - self.usage.output_tokens
 
     def _ask_for_more_if_short(self) -> None:
-        if self._lease is None or self._lease.output_tokens >= self._ask.max_output_tokens:
+        if self._lease is None or self._lease.output_tokens >= self._max_output_tokens:
             return
         if self._left() < max(self._step_tokens // 4, self._tokens_during_an_extend()):
             self._needed.set()
@@ -204,7 +207,7 @@ class Account:
         """Beyond what was used: what is left of the lease, and a step more, up to the whole answer."""
         used = self.usage.output_tokens
         covered = self._lease.output_tokens if self._lease else used
-        return max(0, min(covered + self._step_tokens, self._ask.max_output_tokens) - used)
+        return max(0, min(covered + self._step_tokens, self._max_output_tokens) - used)
 
 
 AccountMaker = Callable[[Ask, Principal, str], Account]
