@@ -9,6 +9,7 @@ from itertools import islice
 
 from libs.errors import Reason, TokenwayError
 from libs.generation.question import Question
+from libs.money import Usage, UsageSource
 from services.inference.adapters.made_tokens import MadeTokens
 from services.inference.adapters.scripted_plan import Plan, Script, plan
 from services.inference.adapters.scripted_text import StopText, prompt_of, tokens_of
@@ -21,7 +22,6 @@ from services.inference.domain.answer import (
     Started,
     TokenLogprob,
     TopLogprobs,
-    Usage,
 )
 from services.inference.domain.load import InFlight, Load, Occupancy
 from services.inference.domain.model import EngineRequest
@@ -93,7 +93,7 @@ class ScriptedEngine:
             await self._suffer(planned.fault)
             return
         reason = FinishReason.STOP if stop.found else planned.reason
-        yield Finished(reason, Usage(planned.input_tokens, 0, made))
+        yield Finished(reason, Usage(planned.input_tokens, 0, made, UsageSource.ENGINE))
 
     async def _suffer(self, fault: str) -> None:
         """Raises, hangs, or returns: then the stream ends as it should not."""

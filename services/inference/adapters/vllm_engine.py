@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import fields
@@ -63,18 +64,11 @@ class VllmEngine:
             raise _cannot_start(settings, "that is no Hugging Face folder, for it has no config.json")
         cpu = runs_on_cpu()
         prepare_environment(cpu=cpu)
-        import vllm
-        from vllm.engine.arg_utils import AsyncEngineArgs
-        from vllm.v1.engine.async_llm import AsyncLLM
-
-        known = {each.name for each in fields(AsyncEngineArgs)}
+        version = _import_vllm()
         try:
-            with trace.use_span(_unsampled_span()):
-                arguments = AsyncEngineArgs(**engine_arguments(settings, model=model, cpu=cpu, known=known))
-                llm = AsyncLLM.from_engine_args(arguments)
+            return cls(_async_llm(settings, model, cpu=cpu), settings=settings, model=model, version=version)
         except (ValueError, RuntimeError, OSError) as error:
             raise _cannot_start(settings, " ".join(str(error).split())[:500]) from error
-        return cls(llm, settings=settings, model=model, version=vllm.__version__)
 
     async def count_tokens(self, question: Question) -> int:
         with self._errors.translated():
@@ -108,7 +102,8 @@ class VllmEngine:
             await watch
         # In a thread: on the event loop it would hang requests that are still in flight.
         await asyncio.to_thread(self._llm.shutdown, SHUTDOWN_SECONDS + 5)
-        self._llm = None  # its __del__ fails once the interpreter is being torn down
+        self._llm = None
+        gc.collect()  # now: its __del__ fails once the interpreter is being torn down
 
     async def _outputs(self, request: EngineRequest, trace_headers: Mapping[str, str]) -> AsyncGenerator[Any]:
         ids = await self._prompts.token_ids(request.question)
@@ -130,6 +125,25 @@ class VllmEngine:
         while not self._llm.errored:  # noqa: ASYNC110 - vLLM tells nobody of its death
             await asyncio.sleep(HEALTH_CHECK_SECONDS)
         self.death.set_result(self._errors.engine_dead())
+
+
+def _import_vllm() -> str:
+    """Its version. Apart from whoever holds the engine: something in it keeps the frames that first imported it."""
+    import vllm
+    import vllm.v1.engine.async_llm
+
+    version: str = vllm.__version__
+    return version
+
+
+def _async_llm(settings: VllmSettings, model: str, *, cpu: bool) -> Any:
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    known = {each.name for each in fields(AsyncEngineArgs)}
+    with trace.use_span(_unsampled_span()):
+        arguments = AsyncEngineArgs(**engine_arguments(settings, model=model, cpu=cpu, known=known))
+        return AsyncLLM.from_engine_args(arguments)
 
 
 def _unsampled_span() -> NonRecordingSpan:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from libs.errors import Reason, TokenwayError
+from libs.money import Usage, UsageSource
 from services.inference.domain.answer import (
     Delta,
     Event,
@@ -14,7 +15,6 @@ from services.inference.domain.answer import (
     Started,
     TokenLogprob,
     TopLogprobs,
-    Usage,
 )
 
 # "repetition": a model in a loop, ended on request of its configuration. Whatever else ("abort", "error"): no answer.
@@ -67,7 +67,7 @@ class VllmAnswer:
             self._output_tokens += len(completion.token_ids)
             yield Delta((completion.text,), (len(completion.token_ids),), self._logprobs(completion))
         if completion.finish_reason is not None:
-            usage = Usage(started.input_tokens, started.cached_input_tokens, self._output_tokens)
+            usage = Usage(started.input_tokens, started.cached_input_tokens, self._output_tokens, UsageSource.ENGINE)
             yield Finished(self._reason(completion.finish_reason), usage)
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from libs.money import Usage
+
 
 @dataclass(frozen=True, slots=True)
 class Started:
@@ -68,17 +70,8 @@ class FinishReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """As the engine counts: output tokens are the sum of every delta's token counts."""
-
-    input_tokens: int
-    cached_input_tokens: int
-    output_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
 class Finished:
-    """Last, once. An answer without it is none."""
+    """Last, once; an answer without it is none. The output tokens are the sum of every delta's token counts."""
 
     reason: FinishReason
     usage: Usage

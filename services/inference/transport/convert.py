@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from google.protobuf.duration_pb2 import Duration
 
+from libs.money import Price
 from libs.rpc.generation import question_from_proto, question_to_proto
+from libs.rpc.money import price_to_proto, usage_to_proto
 from libs.settings.schema import Model, micro_usd
 from services.inference.domain.answer import Delta, Event, Finished, FinishReason, Started, TokenLogprob, TopLogprobs
 from services.inference.domain.model import EngineRequest
@@ -105,25 +107,19 @@ def _token_logprob_to_proto(logprob: TokenLogprob) -> generation_pb2.TokenLogpro
 
 
 def _finished_to_proto(finished: Finished) -> pb.Finished:
-    usage = money_pb2.Usage(
-        input_tokens=finished.usage.input_tokens,
-        cached_input_tokens=finished.usage.cached_input_tokens,
-        output_tokens=finished.usage.output_tokens,
-        source=money_pb2.USAGE_SOURCE_ENGINE,
-    )
-    return pb.Finished(finish_reason=_REASONS[finished.reason], usage=usage)
+    return pb.Finished(finish_reason=_REASONS[finished.reason], usage=usage_to_proto(finished.usage))
 
 
 def _price_to_proto(model: Model) -> money_pb2.Price:
     price = model.price
     cached = price.cached_input_usd_per_million_tokens
-    return money_pb2.Price(
-        input_micro_usd_per_million_tokens=micro_usd(price.input_usd_per_million_tokens),
-        cached_input_micro_usd_per_million_tokens=micro_usd(
-            price.input_usd_per_million_tokens if cached is None else cached
-        ),
-        output_micro_usd_per_million_tokens=micro_usd(price.output_usd_per_million_tokens),
-        version=price.version,
+    return price_to_proto(
+        Price(
+            micro_usd(price.input_usd_per_million_tokens),
+            micro_usd(price.input_usd_per_million_tokens if cached is None else cached),
+            micro_usd(price.output_usd_per_million_tokens),
+            price.version,
+        )
     )
 
 
