@@ -67,8 +67,8 @@ class Mesh:
     async def settled(self) -> None:
         """Returns once no lease is open: what ends in the background has ended."""
         async with asyncio.timeout(10):
-            while await self.reserved():
-                await asyncio.sleep(0.02)  # another process's state: there is nothing to wait on
+            while await self.reserved():  # noqa: ASYNC110 # the state of a server: there is nothing to wait on
+                await asyncio.sleep(0.02)
 
 
 def _get_usage() -> Any:
@@ -180,7 +180,9 @@ def question(text: str, *, max_tokens: int = 64, temperature: float = 0, **field
     )
 
 
-async def events(mesh: Mesh, request: router_pb2.GenerateRequest) -> list[router_pb2.StreamGenerateResponse]:
+async def events(
+    mesh: Mesh, request: router_pb2.GenerateRequest, *, timeout_seconds: float = 30
+) -> list[router_pb2.StreamGenerateResponse]:
     """Every event of a whole stream."""
-    async with mesh.client.stream_generate(request, timeout_seconds=30) as stream:
+    async with mesh.client.stream_generate(request, timeout_seconds=timeout_seconds) as stream:
         return [each async for each in stream]

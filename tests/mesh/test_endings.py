@@ -33,9 +33,7 @@ OUTPUT, INPUT = 10, 1
 
 async def failed(mesh: Mesh, request: router_pb2.GenerateRequest, *, timeout_seconds: float = 30) -> TokenwayError:
     with pytest.raises(TokenwayError) as caught:
-        async with mesh.client.stream_generate(request, timeout_seconds=timeout_seconds) as stream:
-            async for _ in stream:
-                pass
+        await events(mesh, request, timeout_seconds=timeout_seconds)
     return caught.value
 
 

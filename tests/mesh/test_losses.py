@@ -1,0 +1,75 @@
+"""What the mesh does without a part of itself: the cache fails open, money fails closed, and both come back."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from libs.errors import Reason, TokenwayError
+from libs.settings import schema
+from libs.testing.runtime import recorded_runtime
+from libs.testing.valkey import RedisServer
+from services.router.config import RouterConfig
+from services.router.server import serve
+from tests.mesh.in_process import Mesh, default_mesh, events, question, running, settings
+from tokenway.router.v1 import router_pb2
+
+
+@asynccontextmanager
+async def mesh_with_a_cache_of_its_own(redis_url: str, cache: RedisServer) -> AsyncIterator[Mesh]:
+    with tempfile.TemporaryDirectory(prefix="tw-") as name:
+        stores = schema.Stores(redis_url=redis_url, cache_redis_url=cache.url)
+        async with running(settings(Path(name), redis_url, stores=stores)) as mesh:
+            yield mesh
+
+
+async def verdict(mesh: Mesh, text: str) -> int:
+    stream = await events(mesh, question(text))
+    assert stream[-1].HasField("finished")
+    return stream[0].started.cache_verdict
+
+
+async def test_requests_go_on_without_the_caches_redis_and_are_cached_again_when_it_is_back(
+    redis_url: str, own_valkey: RedisServer
+) -> None:
+    async with mesh_with_a_cache_of_its_own(redis_url, own_valkey) as mesh:
+        assert await verdict(mesh, "hello") == router_pb2.CACHE_VERDICT_MISS
+        own_valkey.kill()
+        assert await verdict(mesh, "hello") == router_pb2.CACHE_VERDICT_UNAVAILABLE
+        own_valkey.start()
+        assert await verdict(mesh, "hello") == router_pb2.CACHE_VERDICT_HIT, "what was acknowledged was not lost"
+
+
+async def test_a_frozen_cache_does_not_hold_a_request_up(redis_url: str, own_valkey: RedisServer) -> None:
+    async with mesh_with_a_cache_of_its_own(redis_url, own_valkey) as mesh:
+        await verdict(mesh, "hello")
+        own_valkey.freeze()
+        assert await verdict(mesh, "hello") == router_pb2.CACHE_VERDICT_UNAVAILABLE
+        own_valkey.thaw()
+
+
+@pytest.mark.parametrize("end", ["kill", "freeze"])
+async def test_without_the_ledger_nothing_is_spent_and_the_refusal_says_why(own_valkey: RedisServer, end: str) -> None:
+    async with default_mesh(own_valkey.url) as mesh:
+        await events(mesh, question("hello"))
+        getattr(own_valkey, end)()
+        with pytest.raises(TokenwayError) as caught:
+            await events(mesh, question("another"))
+        own_valkey.thaw() if end == "freeze" else own_valkey.start()
+        assert (await events(mesh, question("back again")))[-1].HasField("finished")
+    assert caught.value.reason is Reason.BUDGET_UNAVAILABLE
+    assert caught.value.retry_after_seconds
+
+
+async def test_a_router_does_not_start_without_its_keys_and_says_where_it_looked() -> None:
+    with tempfile.TemporaryDirectory(prefix="tw-") as name:
+        given = settings(Path(name), f"unix://{name}/nobody.sock")
+        with pytest.raises(TokenwayError) as caught:
+            async with serve(RouterConfig.from_settings(given), runtime=recorded_runtime().runtime):
+                pass
+    assert caught.value.reason is Reason.KEY_STORE_UNAVAILABLE
+    assert "nobody.sock" in caught.value.message
