@@ -17,6 +17,11 @@ KEY_PREFIX = "tw_"
 KEY_BYTES = 32
 
 
+def new_api_key() -> str:
+    """256 random bits behind a prefix that tells leaked keys apart from other secrets."""
+    return KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
+
+
 @dataclass(frozen=True, slots=True)
 class RunningMesh:
     """Where a running mesh is."""
@@ -108,7 +113,7 @@ class StateDirectory:
         try:
             return self.api_key_file.read_text().strip()
         except FileNotFoundError:
-            self._write(self.api_key_file, KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES))
+            self._write(self.api_key_file, new_api_key())
             return self.api_key_file.read_text()
 
     def write_configuration(self, text: str) -> Path:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import click
 from google.protobuf.json_format import MessageToDict
 from rich.console import Console
+from rich.text import Text
 
 from libs.errors import Reason, TokenwayError
 from libs.rpc.client import Stream
@@ -24,9 +26,10 @@ class Answer(Protocol):
 
 
 class TextAnswer:
-    """The text as it comes; then the receipt, below it on a terminal, else on standard error."""
+    """The text as it comes, then the receipt."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, show_receipt: Callable[[Finished], None]) -> None:
+        self._show_receipt = show_receipt
         self._is_terminal = sys.stdout.isatty()
         self._ends_with_newline = True
 
@@ -36,16 +39,9 @@ class TextAnswer:
             sys.stdout.flush()
             self._ends_with_newline = text.endswith("\n")
         if event.HasField("finished"):
-            self._end(event.finished)
-
-    def _end(self, finished: Finished) -> None:
-        if not self._ends_with_newline:
-            click.echo()
-        line = in_one_line(finished)
-        if self._is_terminal:
-            Console().print(line, style="dim", highlight=False, markup=False)
-        else:
-            click.echo(line, err=True)
+            if not self._ends_with_newline:
+                click.echo()
+            self._show_receipt(event.finished)
 
 
 class JsonAnswer:
@@ -57,6 +53,15 @@ class JsonAnswer:
             event, preserving_proto_field_name=True, always_print_fields_with_no_presence=event.HasField("finished")
         )
         print_json(fields)
+
+
+def receipt_beside_text(finished: Finished) -> None:
+    """Below the text on a terminal; on standard error where the text is piped on."""
+    line = in_one_line(finished)
+    if sys.stdout.isatty():
+        Console().print(Text(line, style="dim"))
+    else:
+        click.echo(line, err=True)
 
 
 async def shown(stream: Stream[StreamGenerateResponse], answer: Answer) -> Finished:

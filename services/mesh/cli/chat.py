@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from libs.errors import TokenwayError
-from services.mesh.cli.answer import Answer, JsonAnswer, TextAnswer, print_json, shown
+from services.mesh.cli.answer import Answer, JsonAnswer, TextAnswer, print_json, receipt_beside_text, shown
 from services.mesh.cli.ending import exit_code
 from services.mesh.cli.place import router_address, router_options
 from services.mesh.cli.question import Question, question_options
@@ -38,7 +38,7 @@ def chat(
     PROMPT `-`, or something piped in, is read from standard input.
     """
     address = router_address(state, router=router, ca_file=ca_file, key_file=key_file)
-    answer = JsonAnswer() if as_json else TextAnswer()
+    answer = JsonAnswer() if as_json else TextAnswer(show_receipt=receipt_beside_text)
     try:
         asyncio.run(_chat(address, Question(**question), answer, timeout_seconds=timeout, state=state))
     except TokenwayError as error:

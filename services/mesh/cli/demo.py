@@ -1,8 +1,79 @@
-"""`tokenway demo`."""
+"""`tokenway demo`: the whole mesh in a minute, from nothing to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from pathlib import Path
 
 import click
+
+from libs.keys import sha256_of
+from libs.settings.document import load
+from libs.settings.schema import Key, Limit, Settings
+from services.mesh.cli.stage import Stage
+from services.mesh.cli.tour import LIMIT_USD, Tour
+from services.mesh.cli.up import DEFAULT_CONFIGURATION
+from services.mesh.model.smollm2 import NAME, default_model_path
+from services.mesh.state_directory import RunningMesh, StateDirectory, new_api_key
+from services.mesh.supervisor import preflight
+from services.mesh.supervisor.interruption import Interruption
+from services.mesh.supervisor.supervisor import Supervisor
+
+_KEY_ID = "demo"
 
 
 @click.command()
 def demo() -> None:
-    """The tour."""
+    """Start the mesh, ask it three questions, show receipts and a trace, stop it.
+
+    A real model answers, by vLLM on this machine's CPU. Ports and data are the demo's own and gone afterwards. It exits
+    with 0 only if everything behaved: the answer, the cache, the budget, the trace down into the engine.
+    """
+    key = new_api_key()
+    settings = _with_demo_key(load(DEFAULT_CONFIGURATION, environment={}), key)
+    preflight.check(settings, default_model=default_model_path())
+    folder = Path(tempfile.mkdtemp(prefix="tokenway-demo-"))
+    asyncio.run(_demo(settings, key, StateDirectory(folder)))
+    # After a failure it stays: the logs are in it.
+    shutil.rmtree(folder)
+
+
+async def _demo(settings: Settings, key: str, state: StateDirectory) -> None:
+    stage = Stage()
+    interruption = Interruption()
+    supervisor = Supervisor(
+        settings=settings,
+        state=state,
+        default_model=default_model_path(),
+        interruption=interruption,
+        environment=_environment(),
+        report=stage.serves,
+    )
+
+    async def tour(mesh: RunningMesh) -> None:
+        stage.has_started(mesh)
+        await Tour(stage=stage, mesh=mesh, key=key, traces=state.traces).run()
+        stage.stops()
+
+    stage.starts(f"{NAME} on vLLM, on the CPU of this machine")
+    with interruption.listening(), stage:
+        await supervisor.run(tour)
+    stage.has_stopped()
+
+
+def _with_demo_key(settings: Settings, key: str) -> Settings:
+    """The default mesh at a free port, and a key that may spend very little a day."""
+    (organisation,) = settings.organisations
+    limit = Limit(scope="key", subject=_KEY_ID, window="day", limit_usd=LIMIT_USD)
+    owner = organisation.model_copy(update={"keys": (Key(id=_KEY_ID, sha256=sha256_of(key)),), "budgets": (limit,)})
+    router = settings.services.router.model_copy(update={"listen": "127.0.0.1:0"})
+    services = settings.services.model_copy(update={"router": router})
+    return settings.model_copy(update={"organisations": (owner,), "services": services})
+
+
+def _environment() -> dict[str, str]:
+    """What steers a mesh of the user's own must not steer the demo."""
+    return {name: value for name, value in os.environ.items() if name not in {"REDIS_URL", "TOKENWAY_MESH_TOKEN"}}

@@ -30,7 +30,10 @@ def _parts(receipt: Receipt, reason: int) -> Iterator[str]:
     if receipt.HasField("cached"):
         yield f"from the cache, {_seconds(receipt.cached.age):.0f} s old"
     yield receipt.model
-    yield f"{receipt.usage.input_tokens} + {receipt.usage.output_tokens} tokens"
+    if receipt.HasField("cached"):
+        yield "no tokens made"
+    else:
+        yield f"{receipt.usage.input_tokens} + {receipt.usage.output_tokens} tokens"
     yield usd(receipt.cost_micro_usd)
     if receipt.HasField("time_to_first_token"):
         yield f"first token {_milliseconds(receipt.time_to_first_token)}"

@@ -29,18 +29,14 @@ def last_lines(path: Path, count: int) -> tuple[str, ...]:
     return tuple(line.rstrip()[:_LONGEST_LINE] for line in lines if line.strip())[-count:]
 
 
-def cause(path: Path) -> str:
-    """The last line for people: a service says there why it ended. Else the last one for machines, or nothing."""
-    lines = last_lines(path, 50)
-    plain = [line for line in lines if _record(line) is None]
-    if plain:
-        return plain[-1].strip()
-    return str((_record(lines[-1]) or {}).get("event", lines[-1])) if lines else ""
+def last_words(path: Path) -> str:
+    """The last line, if it is for people: a service says there why it ended. Nothing where it had no time to."""
+    lines = last_lines(path, 1)
+    return lines[0].strip() if lines and not _is_record(lines[0]) else ""
 
 
-def _record(line: str) -> dict[str, object] | None:
+def _is_record(line: str) -> bool:
     try:
-        record = json.loads(line)
+        return isinstance(json.loads(line), dict)
     except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
+        return False

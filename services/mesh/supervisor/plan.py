@@ -71,8 +71,8 @@ def plan(settings: Settings, *, sockets: Sockets, configuration_file: Path, owne
 
 
 def as_yaml(settings: Settings) -> str:
-    """The text that reads back as the same settings."""
-    return yaml.safe_dump(settings.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
+    """The text that reads back as the same settings. What nobody said stays unsaid: a default is no choice."""
+    return yaml.safe_dump(settings.model_dump(mode="json", exclude_unset=True), sort_keys=False, allow_unicode=True)
 
 
 def _service(name: str, configuration_file: Path, *options: str, replica: str = "") -> Program:

@@ -100,11 +100,13 @@ class ChildProcess:
 
     def _failure(self) -> ServiceFailedError:
         """Why it ended, by its own last words."""
-        code, cause = self._process.returncode or 0, log.cause(self.log_path)
+        code, cause = self._process.returncode or 0, log.last_words(self.log_path)
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         verb = "ended" if self._address.done() else "could not start"
-        message = f"{self.name} {verb} ({how})" + (f": {cause}" if cause else "")
-        return ServiceFailedError(f"{message}\nits log: {self.log_path}", log.last_lines(self.log_path, _LINES_SHOWN))
+        if cause:
+            return ServiceFailedError(f"{self.name} {verb} ({how}): {cause}; its log: {self.log_path}")
+        message = f"{self.name} {verb} ({how}); the end of its log {self.log_path}:"
+        return ServiceFailedError(message, log.last_lines(self.log_path, _LINES_SHOWN))
 
     async def _read(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - it was started with a pipe
