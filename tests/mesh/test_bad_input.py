@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from libs.errors import Reason, TokenwayError
 from libs.keys import sha256_of
@@ -69,7 +70,7 @@ BAD = {
         "is not JSON",
     ),
     "negative latency": (
-        question("hello", requirements=router_pb2.Requirements(max_latency={"seconds": -1})),
+        question("hello", requirements=router_pb2.Requirements(max_latency=Duration(seconds=-1))),
         "request.requirements.max_latency",
         "is -1 s: give a positive duration",
     ),
@@ -104,7 +105,7 @@ async def test_a_prompt_that_is_too_long_is_told_in_the_engines_own_count(redis_
 
 async def test_no_model_that_qualifies_is_told_with_each_ones_reason(redis_url: str) -> None:
     async with default_mesh(redis_url) as mesh:
-        wanted = router_pb2.Requirements(max_latency={"nanos": 1_000_000})
+        wanted = router_pb2.Requirements(max_latency=Duration(nanos=1_000_000))
         error = await refused(mesh, question("hello", requirements=wanted))
     assert error.reason is Reason.NO_MODEL_QUALIFIES
     assert error.metadata == {"small": "its 99th percentile of 10 s exceeds 0.001 s"}
