@@ -128,7 +128,9 @@ def services(folder: Path, *, router: dict[str, Any] | None = None, budget: dict
     """Where the services listen. The lookup may take long: a busy machine must not turn a hit into a miss."""
     patient = {"cache_lookup_seconds": 5, "retry_wait_min_seconds": 0.01, "retry_wait_max_seconds": 0.05}
     return schema.Services(
-        router=schema.Router(listen=f"unix:{folder}/router.sock", **{"drain_seconds": 5, **patient, **(router or {})}),
+        router=schema.Router(
+            **{"listen": f"unix:{folder}/router.sock", "drain_seconds": 5, **patient, **(router or {})}
+        ),
         cache=schema.Cache(listen=f"unix:{folder}/cache.sock"),
         budget=schema.Budget(listen=f"unix:{folder}/budget.sock", **{"sweep_seconds": 0.1, **(budget or {})}),
     )
