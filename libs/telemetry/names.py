@@ -124,10 +124,17 @@ METRIC_CACHE_HIT_RATE: Final = "llm_cache_hit_rate"
 METRIC_CACHE_LOOKUPS: Final = "tokenway_cache_lookups_total"
 METRIC_CACHE_FILLS: Final = "tokenway_cache_fills_total"
 METRIC_CACHE_UNREADABLE: Final = "tokenway_cache_unreadable_total"
+# Of the budget.
+METRIC_BUDGET_DECISIONS: Final = "tokenway_budget_decisions_total"
+METRIC_BUDGET_SETTLEMENTS: Final = "tokenway_budget_settlements_total"
+METRIC_BUDGET_PRESUMED_LEASES: Final = "tokenway_budget_presumed_leases_total"
+METRIC_BUDGET_PRESUMED_COST: Final = "tokenway_budget_presumed_dollars_total"
+METRIC_BUDGET_UNCOVERED_COST: Final = "tokenway_budget_uncovered_dollars_total"
+METRIC_BUDGET_SWEEPS: Final = "tokenway_budget_sweeps_total"
 # Of the engines.
 METRIC_GPU_UTILIZATION: Final = "llm_gpu_utilization"
 METRIC_GPU_MEMORY: Final = "llm_gpu_memory_bytes"
-METRIC_TOKENS_DISCARDED: Final = "tokenway_tokens_discarded_total"  # noqa: S105 # the same
+METRIC_TOKENS_DISCARDED: Final = "tokenway_tokens_discarded_total"  # the same
 # Of every service.
 METRIC_RPC_REQUESTS: Final = "tokenway_rpc_requests_total"
 METRIC_RPC_SECONDS: Final = "tokenway_rpc_seconds"

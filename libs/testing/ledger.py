@@ -63,6 +63,8 @@ class InMemoryLedger:
         self._latest_ms: dict[str, int] = {}
         self._limits: dict[str, dict[tuple[Account, Window], Limit]] = {}
         self._held: dict[tuple[str, ReservationId], Held] = {}
+        # Closed so long ago that their ids are used anew; what they booked stands.
+        self._forgotten: list[Held] = []
         self._receipts: list[tuple[str, Receipt]] = []
 
     async def reserve(self, reservation: Reservation) -> Lease:
@@ -78,6 +80,9 @@ class InMemoryLedger:
             held = self._replace(replaced, reservation, now)
         else:
             held = self._first_lease(reservation, list(self._states(reservation.principal, now)), now)
+        forgotten = self._held.pop((organisation, reservation.id), None)
+        if forgotten:
+            self._forgotten.append(forgotten)
         self._held[organisation, reservation.id] = held
         return self._lease(held, now)
 
@@ -146,11 +151,14 @@ class InMemoryLedger:
 
     def spent_and_reserved(self, organisation: str, account: Account, window: Window, at_ms: int) -> tuple[int, int]:
         """The counter of the window in which that moment lies."""
-        wanted = period(window, at_ms // 1000).id
+        return self.counter(organisation, account, window, period(window, at_ms // 1000).id)
+
+    def counter(self, organisation: str, account: Account, window: Window, identity: str) -> tuple[int, int]:
+        """Spent and reserved in the window of that id."""
         spent = reserved = 0
         for held in self._of(organisation, account):
-            spent += sum(amount for ms, amount in held.bookings if period(window, ms // 1000).id == wanted)
-            reserved += held.reserved if period(window, held.part_ms // 1000).id == wanted else 0
+            spent += sum(amount for at_ms, amount in held.bookings if period(window, at_ms // 1000).id == identity)
+            reserved += held.reserved if period(window, held.part_ms // 1000).id == identity else 0
         return spent, reserved
 
     def _replace(self, replaced: Held, reservation: Reservation, now: int) -> Held:
@@ -259,8 +267,9 @@ class InMemoryLedger:
         return Lease(held.leased, (held.expires_ms - now) / 1000, held.reserved, whole)
 
     def _of(self, organisation: str, account: Account) -> Iterator[Held]:
-        for (owner, _), held in self._held.items():
-            if owner == organisation and account in held.asked.principal.accounts():
+        for held in (*self._held.values(), *self._forgotten):
+            principal = held.asked.principal
+            if principal.organisation == organisation and account in principal.accounts():
                 yield held
 
     def _states(self, principal: Principal, now: int) -> Iterator[BudgetState]:

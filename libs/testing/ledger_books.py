@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
 from typing import Any
 
 import redis
 
 from libs.money import Price, Usage, UsageSource
 from services.budget.domain.lease import ReservationId
-from services.budget.domain.limits import Account
+from services.budget.domain.limits import WINDOWS, Account
 from services.budget.domain.receipt import Outcome, Receipt
 from services.budget.domain.windows import Window, period
-
-
-@dataclass(frozen=True, slots=True)
-class Counter:
-    """One counter of one window."""
-
-    account: str
-    window: str
-    period: str
-    spent: int
-    reserved: int
 
 
 class RedisBooks:
@@ -35,39 +24,45 @@ class RedisBooks:
     def close(self) -> None:
         self._redis.close()
 
-    def counters(self, organisation: str) -> list[Counter]:
-        """Every counter there is."""
-        found = []
+    def counters(self, organisation: str) -> dict[tuple[str, str, str], tuple[int, int]]:
+        """Spent and reserved by account, window and the window's id."""
+        found = {}
         for key in self._redis.scan_iter(f"tw:{{{organisation}}}:spend:*"):
             scope, subject, window, identity = key.split(":", 3)[3].split(":")
             stands = self._redis.hgetall(key)
-            spent, reserved = int(stands.get("spent", 0)), int(stands.get("reserved", 0))
-            found.append(Counter(f"{scope}:{subject}", window, identity, spent, reserved))
+            found[f"{scope}:{subject}", window, identity] = _spent_and_reserved(stands)
         return found
 
     def spent_and_reserved(self, organisation: str, account: Account, window: Window, at_ms: int) -> tuple[int, int]:
         """The counter of the window in which that moment lies."""
         key = f"tw:{{{organisation}}}:spend:{account}:{window}:{period(window, at_ms // 1000).id}"
-        stands = self._redis.hgetall(key)
-        return int(stands.get("spent", 0)), int(stands.get("reserved", 0))
+        return _spent_and_reserved(self._redis.hgetall(key))
 
     def receipts(self, organisation: str) -> list[Receipt]:
         """The organisation's ledger, oldest first."""
         return [_receipt(entry) for _, entry in self._redis.xrange(f"tw:{{{organisation}}}:receipts")]
 
-    def booked_by_minute(self, organisation: str) -> dict[tuple[str, int], int]:
-        """What all receipts together have booked, by key and minute of the epoch."""
-        booked: dict[tuple[str, int], int] = {}
-        for _, entry in self._redis.xrange(f"tw:{{{organisation}}}:receipts"):
+    def spent_by_receipts(self, organisation: str) -> dict[tuple[str, str, str], int]:
+        """What each counter must have spent, by the receipts and by what open reservations have booked."""
+        prefix = f"tw:{{{organisation}}}:"
+        entries = [entry for _, entry in self._redis.xrange(prefix + "receipts")]
+        entries += [self._redis.hgetall(f"{prefix}reservation:{each}") for each in self.open_leases(organisation)]
+        spent: Counter[tuple[str, str, str]] = Counter()
+        for entry in entries:
             for booking in entry["bookings"].split():
                 minute, amount = booking.split("=")
-                where = entry["key_id"], int(minute)
-                booked[where] = booked.get(where, 0) + int(amount)
-        return booked
+                for window in WINDOWS:
+                    for account in (f"key:{entry['key_id']}", "organisation:"):
+                        spent[account, window, period(window, int(minute) * 60).id] += int(amount)
+        return dict(spent)
 
     def open_leases(self, organisation: str) -> list[str]:
         """The reservations that are open, or overdue and not found yet."""
         return list(self._redis.zrange(f"tw:{{{organisation}}}:leases", 0, -1))
+
+
+def _spent_and_reserved(counter: dict[str, str]) -> tuple[int, int]:
+    return int(counter.get("spent", 0)), int(counter.get("reserved", 0))
 
 
 def _receipt(entry: dict[str, str]) -> Receipt:

@@ -70,7 +70,8 @@ async def require(redis: Redis, *, url: str, timeout_seconds: float) -> None:
         async with asyncio.timeout(timeout_seconds):
             await redis.ping()
     except (TimeoutError, OSError, exceptions.RedisError) as error:
-        why = f"no answer within {timeout_seconds:g} s" if isinstance(error, TimeoutError) else redacted(str(error))
+        late = f"no answer within {timeout_seconds:g} s"
+        why = late if isinstance(error, TimeoutError) else redacted(str(error)).rstrip(".")
         raise TokenwayError(
             Reason.BUDGET_UNAVAILABLE,
             f"Redis at {redacted(url)} cannot be used: {why}; start it there, or set REDIS_URL or stores.redis_url to"

@@ -19,6 +19,8 @@ from services.budget.domain.limits import WINDOWS, BudgetState, Limit, Principal
 from services.budget.domain.ports import Swept
 from services.budget.domain.receipt import Receipt, Settlement
 
+# What every verb's script begins with; lua/organisation.lua explains.
+_BEGINNING = ("calendar", "cost", "organisation", "counters", "reservations")
 _VERBS = ("reserve", "extend", "settle", "release", "usage", "sweep")
 # The order in which every script expects them.
 _ORGANISATION_KEYS = ("clock", "limits", "leases", "receipts")
@@ -145,8 +147,12 @@ class RedisLedger:
 
 def script(verb: str) -> str:
     """The text of a verb's script."""
-    folder = files("services.budget.adapters") / "lua"
-    return "\n".join((folder / f"{name}.lua").read_text() for name in ("ledger", verb))
+    return "\n".join(map(lua, (*_BEGINNING, verb)))
+
+
+def lua(name: str) -> str:
+    """The text of one file of a script."""
+    return (files("services.budget.adapters") / "lua" / f"{name}.lua").read_text()
 
 
 def _prefix(organisation: str) -> str:

@@ -1,4 +1,4 @@
-"""What the ledger's scripts answer, in the domain's words. The order of the values is that of lua/ledger.lua."""
+"""What the ledger's scripts answer, in the domain's words. The order of the values is that of lua/reservations.lua."""
 
 from __future__ import annotations
 

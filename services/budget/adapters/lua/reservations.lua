@@ -1,0 +1,154 @@
+-- Reservations, what becomes of them, and what the verbs answer.
+
+-- A closed reservation answers repeated and late calls for so long. Redis drops it an hour later.
+local REMEMBERED_MS = DAY_MS
+local RECORD_KEPT_MS = REMEMBERED_MS + HOUR_MS
+-- So that a call of an organisation that was away with thousands of leases is not the one that pays for all.
+local SWEPT_AT_ONCE = 50
+
+-- What this call has found expired.
+local swept = {leases = 0, presumed = 0}
+
+-- The live part of a lease is `reserved`, held in the windows of `part_ms`; `booked` is what earlier parts have cost.
+local NUMBERS = {
+  price_input = true, price_cached = true, price_output = true, max_input = true, max_output = true, leased = true,
+  reserved = true, booked = true, part_ms = true, expires_ms = true, seq = true, input = true, cached = true,
+  output = true, closed_ms = true, booked_at_ms = true,
+  known_input = true, known_cached = true, known_output = true,
+  presumed = true, released = true, uncovered = true,
+}
+
+local function record_key(id)
+  return PREFIX .. 'reservation:' .. id
+end
+
+local function save(record)
+  local flat = {}
+  for name, value in pairs(record) do
+    flat[#flat + 1] = name
+    flat[#flat + 1] = value
+  end
+  redis.call('HSET', record_key(record.id), unpack(flat))
+end
+
+-- Books `spent` of the live part, in the draft, and returns the rest of it.
+local function end_part(draft, record, spent)
+  add_to(draft, record, record.part_ms, spent, -record.reserved)
+  record.booked = record.booked + spent
+  record.reserved = 0
+  if spent == 0 then
+    return
+  end
+  -- `bookings` says what was booked in which minute, so that every counter can be recomputed from the receipts.
+  local minute = math.floor(record.part_ms / MINUTE_MS)
+  local before, last, sum = string.match(record.bookings, '^(.-)(%d+)=(%d+)$')
+  if last and tonumber(last) == minute then
+    spent = spent + sum
+  else
+    before = record.bookings == '' and '' or record.bookings .. ' '
+  end
+  record.bookings = before .. string.format('%.0f=%.0f', minute, spent)
+end
+
+local function write_receipt(record, now, bookings)
+  redis.call('XADD', RECEIPTS, '*',
+    'reservation_id', record.id, 'request_id', record.request_id,
+    'key_id', record.key_id, 'user', record.user, 'team', record.team, 'model', record.model,
+    'price_input', record.price_input, 'price_cached', record.price_cached, 'price_output', record.price_output,
+    'price_version', record.price_version,
+    'input', record.input, 'cached', record.cached, 'output', record.output, 'source', record.source,
+    'cost', record.booked, 'uncovered', record.uncovered, 'outcome', record.outcome, 'why', record.why,
+    'bookings', bookings, 'booked_at_ms', now)
+end
+
+local function close(record, now, state, outcome)
+  record.state, record.outcome, record.closed_ms, record.booked_at_ms = state, outcome, now, now
+  save(record)
+  redis.call('ZREM', LEASES, record.id)
+  redis.call('PEXPIRE', record_key(record.id), RECORD_KEPT_MS)
+  write_receipt(record, now, record.bookings)
+end
+
+-- A lease ran out: its router may have delivered all that it covered, so all of it is booked.
+local function presume(record, now)
+  swept.leases, swept.presumed = swept.leases + 1, swept.presumed + record.reserved
+  record.presumed = record.reserved
+  local draft = {}
+  end_part(draft, record, record.reserved)
+  write(draft, now)
+  record.known_input, record.known_cached, record.known_output = record.input, record.cached, record.output
+  record.known_source = record.source
+  if record.input == 0 then
+    record.input = record.max_input
+  end
+  record.output, record.source = math.max(record.output, record.leased), 'PRESUMED'
+  close(record, now, 'expired', 'PRESUMED')
+end
+
+-- A live router's late word lowers what was presumed, where it was booked. Never what an Extend has booked, and never
+-- upwards. Returns by how much.
+local function correct(record, now, actual_cost, input, cached, output, source)
+  local lower = math.min(record.presumed, math.max(0, record.booked - actual_cost))
+  if lower > 0 then
+    local draft = {}
+    add_to(draft, record, record.part_ms, -lower, 0)
+    write(draft, now)
+    record.booked, record.outcome, record.booked_at_ms = record.booked - lower, 'CORRECTED', now
+    record.input, record.cached, record.output, record.source = input, cached, output, source
+    local minute = math.floor(record.part_ms / MINUTE_MS)
+    write_receipt(record, now, string.format('%.0f=-%.0f', minute, lower))
+  end
+  return lower
+end
+
+-- The reservation as it stands now; nil when there is none, or it was closed too long ago.
+local function read(id, now)
+  local flat = redis.call('HGETALL', record_key(id))
+  if #flat == 0 then
+    return nil
+  end
+  local record = {}
+  for i = 1, #flat, 2 do
+    record[flat[i]] = NUMBERS[flat[i]] and tonumber(flat[i + 1]) or flat[i + 1]
+  end
+  if record.state == 'open' then
+    if record.expires_ms <= now then
+      presume(record, now)
+    end
+  elseif record.closed_ms + REMEMBERED_MS <= now then
+    redis.call('DEL', record_key(id))
+    return nil
+  end
+  return record
+end
+
+-- Every call closes expired leases of its organisation, so that none needs the sweeper to be right.
+local function sweep(now)
+  local expired = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, SWEPT_AT_ONCE)
+  for _, id in ipairs(expired) do
+    read(id, now)
+  end
+end
+
+-- Each begins with what was swept on the way.
+local function reply(answer)
+  return {swept.leases, swept.presumed, unpack(answer)}
+end
+
+local function lease_reply(record, now)
+  local whole = record.leased >= record.max_output and 1 or 0
+  return reply({'lease', record.leased, record.expires_ms - now, record.reserved, whole})
+end
+
+local function receipt_reply(record)
+  return reply({
+    'receipt', record.request_id, record.key_id, record.model,
+    record.price_input, record.price_cached, record.price_output, record.price_version,
+    record.input, record.cached, record.output, record.source,
+    record.booked, record.outcome, record.why, record.uncovered, record.booked_at_ms,
+  })
+end
+
+-- Every call begins so.
+local now = advance_clock()
+sweep(now)

@@ -1,0 +1,72 @@
+"""The budget, put together: the only file that names concrete classes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from libs.rpc.runtime import Runtime
+from libs.rpc.server import RpcServer
+from services.budget.adapters.observed_ledger import LedgerMetrics, ObservedLedger
+from services.budget.adapters.redis_client import redis_client, require
+from services.budget.adapters.redis_keys import RedisKeys
+from services.budget.adapters.redis_ledger import RedisLedger
+from services.budget.adapters.redis_organisations import RedisOrganisations
+from services.budget.config import BudgetConfig
+from services.budget.domain.ports import KeyStore, Ledger
+from services.budget.domain.seed import sow
+from services.budget.domain.sweeper import Sweeper
+from services.budget.transport.servicer import BudgetServicer, budget_routes
+
+
+@asynccontextmanager
+async def serve(
+    config: BudgetConfig, *, runtime: Runtime, ledger: Ledger | None = None, keys: KeyStore | None = None
+) -> AsyncIterator[RpcServer]:
+    """Serves until the block is left. A dependency that is given is used, and not closed; the others are built here."""
+    async with AsyncExitStack() as stack:
+        metrics = LedgerMetrics(runtime.registry)
+        if ledger is None or keys is None:
+            built_ledger, built_keys = await _in_redis(config, runtime, metrics, stack)
+            ledger, keys = ledger or built_ledger, keys or built_keys
+        await sow(config.seed, ledger=ledger, keys=keys)
+        ledger = ObservedLedger(ledger, metrics=metrics)
+        await stack.enter_async_context(_running(Sweeper(ledger=ledger, period_seconds=config.sweep_seconds)))
+        yield await stack.enter_async_context(_server(config, runtime, ledger))
+
+
+async def _in_redis(
+    config: BudgetConfig, runtime: Runtime, metrics: LedgerMetrics, stack: AsyncExitStack
+) -> tuple[RedisLedger, RedisKeys]:
+    redis = redis_client(config.redis_url)
+    stack.push_async_callback(redis.aclose)
+    await require(redis, url=config.redis_url, timeout_seconds=config.redis_timeout_seconds)
+    ledger = RedisLedger(
+        redis=redis,
+        organisations=RedisOrganisations(redis=redis, clock=runtime.clock),
+        policy=config.lease,
+        timeout_seconds=config.redis_timeout_seconds,
+        on_swept=metrics.swept,
+    )
+    return ledger, RedisKeys(redis=redis, timeout_seconds=config.redis_timeout_seconds)
+
+
+def _server(config: BudgetConfig, runtime: Runtime, ledger: Ledger) -> RpcServer:
+    return RpcServer(
+        name="budget",
+        listen=config.listen,
+        routes=budget_routes(BudgetServicer(ledger=ledger, first_lease_tokens=config.first_lease_tokens)),
+        runtime=runtime,
+        drain_seconds=config.drain_seconds,
+    )
+
+
+@asynccontextmanager
+async def _running(sweeper: Sweeper) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as tasks:
+        sweeping = tasks.create_task(sweeper.run(), name="sweeper")
+        try:
+            yield
+        finally:
+            sweeping.cancel()

@@ -1,0 +1,1 @@
+"""The proto API over the domain."""
