@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from libs.rpc.runtime import Runtime
-from libs.rpc.server import RpcServer, routes
+from libs.rpc.server import RpcServer
 from services.cache.adapters.prometheus_stats import StatsCollector
 from services.cache.adapters.redis_answers import RedisAnswers
 from services.cache.adapters.redis_client import Outages, redis_client
@@ -17,8 +17,7 @@ from services.cache.domain.fill import Fill
 from services.cache.domain.lookup import Lookup
 from services.cache.domain.ports import AnswerStore
 from services.cache.domain.stats import Stats
-from services.cache.transport.servicer import NOT_SERVED, CacheServicer
-from tokenway.cache.v1 import cache_pb2
+from services.cache.transport.servicer import CacheServicer, cache_routes
 
 
 @asynccontextmanager
@@ -49,7 +48,7 @@ async def serve(
         server = RpcServer(
             name="cache",
             listen=config.listen,
-            routes=routes(cache_pb2.DESCRIPTOR, "CacheService", servicer, not_served=NOT_SERVED),
+            routes=cache_routes(servicer),
             runtime=runtime,
             drain_seconds=config.drain_seconds,
         )

@@ -23,7 +23,8 @@ from services.cache.domain.model import (
 from services.cache.domain.ports import AnswerStore
 from services.cache.domain.stats import Stats
 
-TIMEOUT_SECONDS = 0.5
+# Ample: a busy machine is no outage. Tests of outages give their own.
+TIMEOUT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,13 @@ async def test_an_entry_copied_to_another_organisation_is_not_served(tried: Trie
     assert await tried.answers.get(key("q", "globex")) is None
 
 
+async def test_an_answer_leaves_nothing_of_the_one_before_it(tried: Tried, raw: Client) -> None:
+    entry = await put_one(tried, raw)
+    raw.hset(entry, "of_another_version", "1")
+    await tried.answers.put(key("q"), tried.answer("new"))
+    assert not raw.hexists(entry, "of_another_version")
+
+
 async def test_a_hit_leaves_the_time_of_expiry_alone(tried: Tried, raw: Client) -> None:
     entry = await put_one(tried, raw)
     before = raw.execute_command("PEXPIRETIME", entry)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from libs.rpc.call import Call
+from libs.rpc.routes import Route, routes
 from services.cache.domain.explain import Explain
 from services.cache.domain.fill import Fill
 from services.cache.domain.lookup import Hit, Lookup
@@ -14,8 +15,6 @@ from services.cache.domain.replay import replay
 from services.cache.domain.stats import Stats
 from services.cache.transport import convert, convert_answer, spans
 from tokenway.cache.v1 import cache_pb2 as pb
-
-NOT_SERVED = frozenset({"ReportBadHit"})
 
 
 class CacheServicer:
@@ -55,3 +54,8 @@ class CacheServicer:
 
     async def GetStats(self, request: pb.GetStatsRequest, call: Call) -> pb.GetStatsResponse:
         return convert.counts_to_proto(self._stats.counts(request.organisation))
+
+
+def cache_routes(servicer: CacheServicer) -> tuple[Route, ...]:
+    """Every RPC of the service, those that are not served yet included."""
+    return routes(pb.DESCRIPTOR, "CacheService", servicer, not_served=frozenset({"ReportBadHit"}))

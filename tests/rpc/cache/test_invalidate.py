@@ -1,0 +1,58 @@
+"""Invalidate, over a real socket."""
+
+from __future__ import annotations
+
+import pytest
+
+from libs.errors import Reason, TokenwayError
+from tests.rpc.cache.served import INVALIDATE, STOP, Served, delta, header, question
+from tokenway.cache.v1 import cache_pb2 as pb
+
+
+@pytest.fixture
+async def filled(cache: Served) -> Served:
+    """Two answers of acme, one of globex."""
+    await cache.fill(header(tags=["doc=1"]), delta("Hi"), STOP)
+    await cache.fill(header(question(model="large")), delta("Hi"), STOP)
+    await cache.fill(header(question(organisation="globex"), tags=["doc=1"]), delta("Hi"), STOP)
+    return cache
+
+
+@pytest.mark.parametrize(
+    ("request_", "dropped", "stays"),
+    [
+        (pb.InvalidateRequest(organisation="acme", all=True), 2, []),
+        (pb.InvalidateRequest(organisation="acme", model="small"), 1, ["large"]),
+        (pb.InvalidateRequest(organisation="acme", tag="doc=1"), 1, ["large"]),
+        (pb.InvalidateRequest(organisation="acme", tag="doc=2"), 0, ["small", "large"]),
+        (pb.InvalidateRequest(organisation="nobody", all=True), 0, ["small", "large"]),
+    ],
+)
+async def test_what_is_named_is_dropped_and_nothing_else(
+    filled: Served, request_: pb.InvalidateRequest, dropped: int, stays: list[str]
+) -> None:
+    assert await filled.unary(INVALIDATE, request_) == pb.InvalidateResponse(dropped=dropped)
+    models = ("small", "large")
+    hits = [name for name in models if await filled.verdict(question(model=name)) == pb.VERDICT_HIT]
+    assert hits == stays
+    assert await filled.verdict(question(organisation="globex")) == pb.VERDICT_HIT
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (pb.InvalidateRequest(all=True), "organisation"),
+        (pb.InvalidateRequest(organisation="acme"), "what"),
+        (pb.InvalidateRequest(organisation="acme", all=False), "what"),
+        (pb.InvalidateRequest(organisation="acme", model=""), "what"),
+        (pb.InvalidateRequest(organisation="acme", tag=""), "what"),
+    ],
+)
+async def test_a_request_that_names_nothing_drops_nothing(
+    filled: Served, request_: pb.InvalidateRequest, field: str
+) -> None:
+    with pytest.raises(TokenwayError) as caught:
+        await filled.unary(INVALIDATE, request_)
+    assert caught.value.reason is Reason.INVALID_REQUEST
+    assert [each.field for each in caught.value.fields] == [field]
+    assert await filled.verdict() == pb.VERDICT_HIT
