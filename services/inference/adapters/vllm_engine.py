@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import fields
@@ -100,6 +101,7 @@ class VllmEngine:
         watch.cancel()
         with suppress(asyncio.CancelledError):
             await watch
+        logging.getLogger("vllm.v1.engine.async_llm").setLevel(logging.CRITICAL)  # takes every end for a failure
         # In a thread: on the event loop it would hang requests that are still in flight.
         await asyncio.to_thread(self._llm.shutdown, SHUTDOWN_SECONDS + 5)
         self._llm = None
