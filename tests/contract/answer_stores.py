@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from libs.money import Usage, UsageSource
 from libs.testing.answers import InMemoryAnswers
 from libs.testing.clock import ManualClock
 from services.cache.adapters.redis_answers import RedisAnswers
@@ -17,8 +18,6 @@ from services.cache.domain.model import (
     StoredAnswer,
     TokenLogprob,
     TopLogprobs,
-    Usage,
-    UsageSource,
 )
 from services.cache.domain.ports import AnswerStore
 from services.cache.domain.stats import Stats

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from services.cache.domain.model import AnswerPart, StoredAnswer, TokenLogprob, TopLogprobs, Usage, UsageSource
+from libs.money import Usage, UsageSource
+from services.cache.domain.model import AnswerPart, StoredAnswer, TokenLogprob, TopLogprobs
 
 # Raise it when the form changes: what another version wrote is then a miss, not a riddle.
 VERSION = b"1"
@@ -36,7 +37,11 @@ def decode(fields: Mapping[str, bytes | None], *, tag: bytes) -> StoredAnswer:
         raise UnreadableError("it answers another question")
     if fields["sum"] != _checksum(tag, body):
         raise UnreadableError("it is damaged")
-    return _answer(json.loads(body))
+    try:
+        return _answer(json.loads(body))
+    except (KeyError, TypeError, ValueError) as error:
+        # Whole, and still not ours: someone changed the form and forgot to raise the version.
+        raise UnreadableError(f"it has another form: {error!r}") from error
 
 
 def _checksum(tag: bytes, body: bytes) -> bytes:

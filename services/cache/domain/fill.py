@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Callable
 
 from libs.clock import Clock
 from libs.errors import FieldViolation, invalid_request
+from libs.money import Usage
 from services.cache.domain.draft import Draft, FillEvent, FillOrder
 from services.cache.domain.eligibility import bypass_reason
 from services.cache.domain.key import exact_key
-from services.cache.domain.model import StoredAnswer, Usage
+from services.cache.domain.model import StoredAnswer
 from services.cache.domain.ports import AnswerStore
 from services.cache.domain.stats import FillResult, Stats
 

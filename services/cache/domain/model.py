@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from libs.generation.question import Question as Input
+from libs.money import Usage
 
 
 class Scope(StrEnum):
@@ -83,26 +84,6 @@ class FinishReason(StrEnum):
 
     STOP = "stop"
     OTHER = "other"
-
-
-class UsageSource(StrEnum):
-    """Who counted the tokens."""
-
-    UNSPECIFIED = "unspecified"
-    ENGINE = "engine"
-    PROVIDER = "provider"
-    ESTIMATED = "estimated"
-    PRESUMED = "presumed"
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens that generating an answer had used."""
-
-    input_tokens: int
-    cached_input_tokens: int
-    output_tokens: int
-    source: UsageSource
 
 
 @dataclass(frozen=True, slots=True)

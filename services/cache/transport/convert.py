@@ -8,6 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from libs.errors import FieldViolation, invalid_request
 from libs.rpc.generation import discard_unknown_fields, question_from_proto
+from libs.rpc.money import usage_to_proto
 from services.cache.domain.draft import FillEvent, FillOrder, NotUnderstood
 from services.cache.domain.explain import Explanation
 from services.cache.domain.lookup import Bypass, Found, Hit, Miss
@@ -20,7 +21,8 @@ from tokenway.common.v1 import money_pb2
 
 MAX_TTL_SECONDS = 30 * 86_400
 MAX_TAGS = 16
-MAX_TAG_BYTES = 128
+# The router makes them of a request's labels, which have at most 64 bytes on either side.
+MAX_TAG_BYTES = 256
 
 _SCOPES = {
     pb.CACHE_SCOPE_UNSPECIFIED: Scope.ORGANISATION,
@@ -117,7 +119,7 @@ def cached_from(answer: StoredAnswer, age_seconds: float) -> money_pb2.CachedFro
         source_request_id=answer.source_request_id,
         age=age,
         similarity=1,
-        original_usage=convert_answer.usage_to_proto(answer.usage),
+        original_usage=usage_to_proto(answer.usage),
     )
 
 

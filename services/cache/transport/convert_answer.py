@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from libs.errors import FieldViolation, invalid_request
+from libs.money import Usage
+from libs.rpc.money import usage_from_proto, usage_to_proto
 from services.cache.domain.model import (
     AnswerEnd,
     AnswerPart,
     FinishReason,
     TokenLogprob,
     TopLogprobs,
-    Usage,
-    UsageSource,
 )
 from tokenway.cache.v1 import cache_pb2
-from tokenway.common.v1 import generation_pb2, money_pb2
-
-_SOURCES = {
-    money_pb2.USAGE_SOURCE_UNSPECIFIED: UsageSource.UNSPECIFIED,
-    money_pb2.USAGE_SOURCE_ENGINE: UsageSource.ENGINE,
-    money_pb2.USAGE_SOURCE_PROVIDER: UsageSource.PROVIDER,
-    money_pb2.USAGE_SOURCE_ESTIMATED: UsageSource.ESTIMATED,
-    money_pb2.USAGE_SOURCE_PRESUMED: UsageSource.PRESUMED,
-}
-_SOURCES_BACK = {source: number for number, source in _SOURCES.items()}
+from tokenway.common.v1 import generation_pb2
 
 
 def part_from_proto(delta: generation_pb2.Delta) -> AnswerPart:
@@ -56,12 +47,7 @@ def end_from_proto(stored: cache_pb2.Stored) -> AnswerEnd:
     stopped = stored.finish_reason == generation_pb2.FINISH_REASON_STOP
     return AnswerEnd(
         finish_reason=FinishReason.STOP if stopped else FinishReason.OTHER,
-        usage=Usage(
-            input_tokens=stored.usage.input_tokens,
-            cached_input_tokens=stored.usage.cached_input_tokens,
-            output_tokens=stored.usage.output_tokens,
-            source=_SOURCES.get(stored.usage.source, UsageSource.UNSPECIFIED),
-        ),
+        usage=usage_from_proto(stored.usage),
     )
 
 
@@ -69,16 +55,6 @@ def end_to_proto(usage: Usage) -> cache_pb2.LookupResponse:
     """The end of a replay: what is stored always ended by itself."""
     stored = cache_pb2.Stored(finish_reason=generation_pb2.FINISH_REASON_STOP, usage=usage_to_proto(usage))
     return cache_pb2.LookupResponse(stored=stored)
-
-
-def usage_to_proto(usage: Usage) -> money_pb2.Usage:
-    """As it was given."""
-    return money_pb2.Usage(
-        input_tokens=usage.input_tokens,
-        cached_input_tokens=usage.cached_input_tokens,
-        output_tokens=usage.output_tokens,
-        source=_SOURCES_BACK[usage.source],
-    )
 
 
 def _top_logprobs_from_proto(message: generation_pb2.TopLogprobs) -> TopLogprobs:

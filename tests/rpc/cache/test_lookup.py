@@ -135,7 +135,7 @@ async def test_the_span_of_a_hit_tells_of_it_and_links_to_the_one_that_stored_it
     filled, of_fill = server_span(cache, FILL_SPAN)
     assert (of_lookup[names.CACHE_VERDICT], of_lookup[names.CACHE_KIND]) == ("hit", "exact")
     assert of_fill[names.CACHE_FILL_RESULT] == "stored"
-    assert [link.context.span_id for link in found.links] == [filled.get_span_context().span_id]
+    assert [link.context.span_id for link in found.links] == [filled.context.span_id]
 
 
 async def test_the_span_of_a_bypass_says_why(cache: Served) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from libs.generation.question import Conversation, Message, Part, Role, Sampling, Text
 from libs.generation.question import Question as Input
+from libs.money import Usage, UsageSource
 from services.cache.domain.draft import FillEvent, FillOrder
 from services.cache.domain.model import (
     AnswerEnd,
@@ -15,8 +16,6 @@ from services.cache.domain.model import (
     Principal,
     Question,
     Scope,
-    Usage,
-    UsageSource,
 )
 
 USAGE = Usage(input_tokens=5, cached_input_tokens=1, output_tokens=3, source=UsageSource.ENGINE)
