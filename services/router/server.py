@@ -14,7 +14,7 @@ from libs.background import Background
 from libs.errors import Reason, TokenwayError
 from libs.rpc.client import Client
 from libs.rpc.runtime import Runtime
-from libs.rpc.server import RpcServer, routes
+from libs.rpc.server import RpcServer
 from libs.settings.redaction import redacted
 from services.router.adapters.budget_client import BudgetClient
 from services.router.adapters.cache_client import CacheClient
@@ -29,8 +29,7 @@ from services.router.domain.generate import Generate, Policy
 from services.router.domain.ports import Budget, Cache, Engines, Keys
 from services.router.transport.authentication import authentication
 from services.router.transport.convert import receipt_to_proto
-from services.router.transport.servicer import NOT_SERVED, RouterServicer
-from tokenway.router.v1 import admin_pb2, router_pb2
+from services.router.transport.servicer import RouterServicer, router_routes
 
 _REDIS_TIMEOUT_SECONDS = 0.5
 
@@ -73,15 +72,10 @@ async def serve(
 
 
 def _server(config: RouterConfig, runtime: Runtime, servicer: RouterServicer, keys: Keys) -> RpcServer:
-    admin = admin_pb2.DESCRIPTOR
-    nothing_yet = frozenset(admin.services_by_name["AdminService"].methods_by_name)
     return RpcServer(
         name="router",
         listen=config.listen,
-        routes=(
-            *routes(router_pb2.DESCRIPTOR, "RouterService", servicer, not_served=NOT_SERVED),
-            *routes(admin, "AdminService", object(), not_served=nothing_yet),
-        ),
+        routes=router_routes(servicer),
         runtime=runtime,
         public=True,
         tls=config.tls,

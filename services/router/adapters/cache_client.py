@@ -72,9 +72,10 @@ class CacheClient:
         messages = aiter(stream)
         async with asyncio.timeout(self._lookup_seconds):
             found = (await anext(messages)).found
+        # To the end also after a miss: a call that is left early is one that was cancelled, and its span would say so.
+        rest = [each async for each in messages]
         if found.verdict != pb.VERDICT_HIT:
             return _VERDICTS.get(found.verdict, CacheVerdict.MISS)
-        rest = [each async for each in messages]
         if not rest or not rest[-1].HasField("stored"):
             return CacheVerdict.UNAVAILABLE  # broken off: not an answer
         return CachedAnswer(

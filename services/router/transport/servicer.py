@@ -6,15 +6,17 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from libs.rpc.call import Call
+from libs.rpc.routes import Route, routes
 from services.router.domain.generate import Caller, Generate
 from services.router.domain.principal import Principal
 from services.router.transport.collect import collected
 from services.router.transport.convert import event_to_proto, model_to_proto, plan_to_proto
 from services.router.transport.question import ask_from_proto
+from tokenway.router.v1 import admin_pb2
 from tokenway.router.v1 import router_pb2 as pb
 
-# Defined, and built by later work.
-NOT_SERVED = frozenset({"BatchGenerate", "CountTokens", "Embed", "ReportBadHit"})
+# Defined, and built by later work: they answer NOT_SERVED.
+_LATER = frozenset({"BatchGenerate", "CountTokens", "Embed", "ReportBadHit"})
 
 
 class RouterServicer:
@@ -43,6 +45,16 @@ class RouterServicer:
     async def ListModels(self, request: pb.ListModelsRequest, call: Call) -> pb.ListModelsResponse:
         models = self._generate.models(call.get(Principal))
         return pb.ListModelsResponse(models=[model_to_proto(each, ready=ready) for each, ready in models])
+
+
+def router_routes(servicer: RouterServicer) -> tuple[Route, ...]:
+    """Everything on the public port. Nothing of AdminService is built yet."""
+    admin = admin_pb2.DESCRIPTOR
+    none_yet = frozenset(admin.services_by_name["AdminService"].methods_by_name)
+    return (
+        *routes(pb.DESCRIPTOR, "RouterService", servicer, not_served=_LATER),
+        *routes(admin, "AdminService", object(), not_served=none_yet),
+    )
 
 
 def _caller(call: Call) -> Caller:

@@ -168,8 +168,9 @@ async def test_a_caller_that_leaves_while_it_reserves_leaves_no_reservation_behi
         await asyncio.sleep(0)
         reserving.cancel()
         await asyncio.gather(reserving, return_exceptions=True)
-        opened.close(Outcome.CANCELLED, why="")
+        closing = opened.close(Outcome.CANCELLED, why="")
         budget.slow_reserve.set()
+        await closing
     assert budget.calls == ["reserve llama-3-7b", "release llama-3-7b"]
 
 
