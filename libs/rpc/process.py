@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -73,6 +74,10 @@ async def _main(name: str, config: ServiceConfig, settings: Settings, serve: Ser
         async with contextlib.AsyncExitStack() as stack:
             server = await stack.enter_async_context(serve(config, runtime=_runtime(name, settings)))
             scraped = stack.enter_context(metrics.metrics_server(config.metrics_listen, registry=REGISTRY))
+            # What start-up made lives for ever. Left to the collector, each full collection would look through it all
+            # and stop the loop for 40 ms: twice what a router waits for its cache.
+            gc.collect()
+            gc.freeze()
             sys.stdout.write(f"ready {name}={server.address} metrics={scraped}\n")
             sys.stdout.flush()
             await _until_told_or_failed(server)
