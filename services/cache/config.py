@@ -20,9 +20,9 @@ class CacheConfig:
     drain_seconds: float
     redis_url: str
     max_answer_bytes: int
-    # The router waits 20 ms for a verdict. This frees what a lookup held when Redis hangs, and is the most that a Fill,
-    # which nobody waits for, may take of Redis at a time.
-    redis_timeout_seconds: float = 0.1
+    # The router waits 20 ms for a verdict. This is the most that a Fill, which nobody waits for, may take of Redis at a
+    # time; and more than a pause of this process, which must not pass for an outage of Redis.
+    redis_timeout_seconds: float = 0.25
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:

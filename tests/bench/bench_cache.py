@@ -6,6 +6,7 @@ Run it: python -m tests.bench.bench_cache [lookups]. The caller is a process of 
 from __future__ import annotations
 
 import asyncio
+import gc
 import statistics
 import sys
 import tempfile
@@ -38,6 +39,7 @@ async def serve_and_measure(lookups: int) -> None:
             redis = redis_client(server.url)
             async with serving(folder, redis_url=server.url) as cache:
                 await cache.fill(header(QUESTION), delta(*["word "] * ANSWER_TOKENS), STOP)
+                gc.freeze()  # as libs.rpc.process does once it serves
                 await take_turns(cache, redis, folder, lookups // ROUNDS)
             await redis.aclose()
 
