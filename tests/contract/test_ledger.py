@@ -109,12 +109,12 @@ async def test_far_from_its_limits_a_request_gets_a_small_lease(tried: Tried) ->
 
 async def test_near_a_limit_the_whole_answer_is_reserved(tried: Tried) -> None:
     # Worst case 1,010; 8 × 1,010 = 8,080.
-    await limit(tried.ledger, 8_080 + 109)
+    await limit(tried.ledger, 8_080 + 110)
 
-    far = await tried.ledger.reserve(asked())
+    far = [await tried.ledger.reserve(asked()) for _ in range(2)]
     near = await tried.ledger.reserve(asked())
 
-    assert (far.output_tokens, far.whole) == (100, False)
+    assert [(each.output_tokens, each.whole) for each in far] == [(100, False), (100, False)]
     assert (near.output_tokens, near.whole, near.reserved_micro_usd) == (1_000, True, 1_010)
 
 
@@ -201,6 +201,17 @@ async def test_of_several_limits_the_one_that_frees_last_refuses(tried: Tried) -
     error = await refused(tried.ledger.reserve(asked()), Reason.BUDGET_EXCEEDED)
 
     assert error.metadata["window"] == "month"
+
+
+async def test_a_limit_that_will_never_do_refuses_before_one_that_frees(tried: Tried) -> None:
+    await limit(tried.ledger, 1_009)
+    await limit(tried.ledger, 1_500, window=Window.MONTH)
+    await tried.ledger.reserve(asked(most=100))
+    await tried.ledger.reserve(asked(most=100, max_input=400))
+
+    error = await refused(tried.ledger.reserve(asked(most=1_000)), Reason.BUDGET_EXCEEDED)
+
+    assert (error.metadata["window"], error.retry_after_seconds) == ("hour", None)
 
 
 async def test_a_free_model_passes_a_spent_budget(tried: Tried) -> None:
