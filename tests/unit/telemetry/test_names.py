@@ -34,7 +34,7 @@ def test_operations_are_those_of_the_conventions() -> None:
 
 
 def test_every_other_attribute_says_that_it_is_ours() -> None:
-    shared = (*CONVENTIONS, "SPAN_", "EVENT_", "METRIC_", "OPERATION_")
+    shared = (*CONVENTIONS, "SPAN_", "EVENT_", "METRIC_", "OPERATION_", "PROVIDER_")
     ours = {name: value for name, value in CONSTANTS.items() if not name.startswith(shared)}
     assert ours
     assert [name for name, value in ours.items() if not value.startswith("tokenway.")] == []
