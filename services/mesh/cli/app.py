@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import importlib
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,17 +13,28 @@ import click
 from libs.errors import TokenwayError
 from libs.settings.document import SettingsError
 from services.mesh.cli import ending
-from services.mesh.cli.chat import chat
-from services.mesh.cli.config import config
-from services.mesh.cli.demo import demo
-from services.mesh.cli.explain import explain
-from services.mesh.cli.models import models
-from services.mesh.cli.trace import trace
-from services.mesh.cli.up import up
 from services.mesh.errors import MeshError, ServiceFailedError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Each command NAME is the object NAME of the module NAME beside this one, loaded when it is asked for.
+
+    Half of what they import together, a question to a running mesh does not need.
+    """
+
+    NAMES = ("demo", "up", "chat", "models", "explain", "trace", "config")
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.NAMES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.NAMES:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"services.mesh.cli.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("tokenway"), prog_name="tokenway")
 def tokenway() -> None:
     """Run language models behind one gRPC API: a mesh of router, cache, budget and inference.
@@ -31,10 +42,6 @@ def tokenway() -> None:
     Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 the request was refused as it is, 4 the key,
     5 a limit (try later), 6 unavailable or out of time, 130 interrupted.
     """
-
-
-for command in (demo, up, chat, models, explain, trace, config):
-    tokenway.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,12 +65,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _failed("\n".join((f"error: {error}", *(f"  | {line}" for line in error.last_lines))), ending.FAILED)
     except MeshError as error:
         return _failed(f"error: {error}", ending.FAILED)
-    except (KeyboardInterrupt, click.Abort):
+    except click.Abort:  # Ctrl-C: click has ended the line
         return _failed("interrupted", ending.CANCELLED)
-    except BrokenPipeError:
-        # Whoever read has seen enough. Python flushes once more at its exit, which must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ending.BROKEN_PIPE
 
 
 def _failed(message: str, code: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -69,12 +70,7 @@ class Stage:
         """An error, which is what was wanted; and of a budget, what it says to programs."""
         self._say(one_line(error, now=datetime.now(UTC)), "red")
         if error.reason is Reason.BUDGET_EXCEEDED:
-            said = error.metadata
-            self._say(
-                f"scope {said['scope']} {said['subject']} · window {said['window']} · limit {usd(int(said['limit']))} · "
-                f"used {usd(int(said['used']))} · again in {error.retry_after_seconds or 0:.0f} s",
-                "dim",
-            )
+            self._say(" · ".join(_limit(error.metadata)), "dim")
 
     def stops(self) -> None:
         """Everything was shown."""
@@ -102,3 +98,10 @@ class Stage:
 
     def _seconds(self) -> str:
         return f"{time.monotonic() - self._began_at:4.1f} s"
+
+
+def _limit(said: Mapping[str, str]) -> Iterator[str]:
+    """What the details of the status hold for programs."""
+    yield f"scope {said['scope']} {said['subject']}".rstrip()
+    yield f"window {said['window']}"
+    yield from (f"{name} {usd(int(said[name]))}" for name in ("limit", "used", "reserved"))

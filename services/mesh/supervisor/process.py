@@ -69,6 +69,10 @@ class ChildProcess:
             )
         return cls(program, process, log_path, on_death)
 
+    def serves(self, address: str) -> None:
+        """Called once it serves; by itself for a program that says so."""
+        self._address.set_result(address)
+
     async def address(self) -> str:
         """Where it serves, once it has said so. Waits for ever when it ends instead: `on_death` tells of that."""
         return await asyncio.shield(self._address)
@@ -84,6 +88,7 @@ class ChildProcess:
 
     def kill(self) -> None:
         """Ends it now, with whatever it started."""
+        self._stopping = True
         if self._process.returncode is None:
             # Its session makes it the leader of a group; unreaped, the group's number is still its own.
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -115,4 +120,4 @@ class ChildProcess:
                 if self._address.done() or not (said := _READY.fullmatch(line)):
                     log_file.write(line)
                 else:
-                    self._address.set_result(said["address"].decode())
+                    self.serves(said["address"].decode())

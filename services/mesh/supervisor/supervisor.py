@@ -112,8 +112,9 @@ class Supervisor:
             await valkey.check(self.settings.stores.redis_url)
             return
         program = valkey.program(socket=sockets.valkey, data=self.state.valkey)
-        await stack.enter_async_context(children.running((program,), grace_seconds=_VALKEY_GRACE_SECONDS))
+        (child,) = await stack.enter_async_context(children.running((program,), grace_seconds=_VALKEY_GRACE_SECONDS))
         await valkey.until_it_answers(valkey.url(sockets.valkey))
+        child.serves(valkey.url(sockets.valkey))
         self.report(program.name)
 
     async def _start(
