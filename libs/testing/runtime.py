@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client import CollectorRegistry
 
 from libs.rpc.runtime import Runtime
+from libs.telemetry.tracing import LateSampler
 
 MESH_TOKEN = "mesh-token-of-the-tests"  # guards nothing
 
@@ -45,10 +46,10 @@ class Recorded:
         return self.runtime.registry.get_sample_value(metric, labels) or 0
 
 
-def recorded_runtime(*, service: str = "test", mesh_token: str = MESH_TOKEN) -> Recorded:
+def recorded_runtime(*, service: str = "test", mesh_token: str = MESH_TOKEN, sampling_ratio: float = 1) -> Recorded:
     """A fresh runtime, independent of the process's global providers."""
     spans = InMemorySpanExporter()
-    provider = TracerProvider()
+    provider = TracerProvider(sampler=LateSampler(sampling_ratio))
     provider.add_span_processor(SimpleSpanProcessor(spans))
     runtime = Runtime(tracer=provider.get_tracer(service), registry=CollectorRegistry(), mesh_token=mesh_token)
     return Recorded(runtime, spans, provider)

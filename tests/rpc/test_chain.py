@@ -44,9 +44,9 @@ class Echo:
 
     async def unary(self, request: Any, call: Call) -> Message:
         self.request_ids.append(call.request_id)
-        self.called.set()
         try:
             word = await first_word(request)
+            self.called.set()
             if word == "refuse":
                 raise BUDGET
             if word == "crash":
@@ -72,9 +72,9 @@ async def first_word(request: StringValue | AsyncIterator[StringValue]) -> str:
 
 @asynccontextmanager
 async def echo_service(
-    tmp_path: Path, *, public: bool = False
+    tmp_path: Path, *, public: bool = False, sampling_ratio: float = 1
 ) -> AsyncIterator[tuple[Client, Echo, Recorded, RpcServer]]:
-    recorded, echo = recorded_runtime(), Echo()
+    recorded, echo = recorded_runtime(sampling_ratio=sampling_ratio), Echo()
     routes = tuple(Route(method_of(each), echo.handler(each)) for each in SHAPES)
     server = RpcServer(
         name="echo",
@@ -173,6 +173,23 @@ async def test_a_caller_that_leaves_stops_the_handler(shape: Shape, tmp_path: Pa
         assert span.attributes is not None
         assert span.attributes[names.RPC_RESPONSE_STATUS_CODE] == "CANCELLED"
     assert len(recorded.spans()) == 2, "one span each side, and both have ended"
+
+
+async def test_a_bad_ending_leaves_a_span_even_when_its_trace_was_sampled_out(tmp_path: Path) -> None:
+    async with echo_service(tmp_path, sampling_ratio=0) as (client, _, recorded, _):
+        await call(client, Shape.UNARY_UNARY, "hello")
+        with pytest.raises(TokenwayError):
+            await call(client, Shape.UNARY_UNARY, "refuse")
+        with pytest.raises(TokenwayError):
+            await call(client, Shape.UNARY_UNARY, "crash")
+    (span,) = recorded.spans()
+    assert span.parent is None
+    assert span.attributes is not None
+    assert span.attributes[names.LATE] is True
+    assert span.attributes[names.RPC_RESPONSE_STATUS_CODE] == "INTERNAL"
+    assert span.start_time is not None
+    assert span.end_time is not None
+    assert span.start_time < span.end_time
 
 
 async def test_a_stranger_is_refused_on_an_internal_port(tmp_path: Path) -> None:

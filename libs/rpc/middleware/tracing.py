@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import grpc
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -33,13 +35,19 @@ def tracing(*, tracer: Tracer) -> Middleware:
             names.REQUEST_ID: call.request_id,
         }
         context = _PROPAGATOR.extract(call.metadata)
+        began_at = time.time_ns()
         span = tracer.start_span(path, context=context, kind=SpanKind.SERVER, attributes=attributes)
         try:
             with trace.use_span(span, record_exception=False, set_status_on_exception=False):
                 yield
             span.set_attribute(names.RPC_RESPONSE_STATUS_CODE, grpc.StatusCode.OK.name)
         except (Exception, asyncio.CancelledError, GeneratorExit) as error:
-            _ended_badly(span, ending_of(error, call), error)
+            ending = ending_of(error, call)
+            if not span.is_recording() and ending.code.name in _OUR_FAULT:
+                # Sampled out, and it went wrong: one span of its own, so that bad endings are never invisible.
+                late = {**attributes, names.LATE: True}
+                span = tracer.start_span(path, Context(), SpanKind.SERVER, late, start_time=began_at)
+            _ended_badly(span, ending, error)
             raise
         finally:
             span.end()
