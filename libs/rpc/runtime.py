@@ -57,7 +57,7 @@ class Runtime:
         return compose(
             (
                 identity(trusted=not public),
-                tracing(tracer=self.tracer),
+                tracing(tracer=self.tracer, entry=public),
                 metrics(registry=self.registry),
                 logging(),
                 errors(pack=pack),

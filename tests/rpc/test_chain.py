@@ -176,7 +176,7 @@ async def test_a_caller_that_leaves_stops_the_handler(shape: Shape, tmp_path: Pa
 
 
 async def test_a_bad_ending_leaves_a_span_even_when_its_trace_was_sampled_out(tmp_path: Path) -> None:
-    async with echo_service(tmp_path, sampling_ratio=0) as (client, _, recorded, _):
+    async with echo_service(tmp_path, public=True, sampling_ratio=0) as (client, _, recorded, _):
         await call(client, Shape.UNARY_UNARY, "hello")
         with pytest.raises(TokenwayError):
             await call(client, Shape.UNARY_UNARY, "refuse")

@@ -12,6 +12,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
 
 from libs.errors import Reason
 from libs.rpc.call import Call, Middleware
@@ -23,13 +24,16 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 _OUR_FAULT = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
 
 
-def tracing(*, tracer: Tracer) -> Middleware:
-    """Continues the caller's trace. The span is current for the handler, so that what it does becomes its child."""
+def tracing(*, tracer: Tracer, entry: bool) -> Middleware:
+    """Continues the caller's trace. The span is current for the handler, so that what it does becomes its child.
+
+    On the port where requests enter (`entry`) one that was sampled out and ends badly leaves a late span.
+    """
 
     @asynccontextmanager
     async def surround(call: Call) -> AsyncIterator[None]:
         path = names.rpc_span(call.path)
-        attributes = {
+        attributes: dict[str, AttributeValue] = {
             names.RPC_SYSTEM_NAME: "grpc",
             names.RPC_METHOD: path,
             names.REQUEST_ID: call.request_id,
@@ -43,9 +47,9 @@ def tracing(*, tracer: Tracer) -> Middleware:
             span.set_attribute(names.RPC_RESPONSE_STATUS_CODE, grpc.StatusCode.OK.name)
         except (Exception, asyncio.CancelledError, GeneratorExit) as error:
             ending = ending_of(error, call)
-            if not span.is_recording() and ending.code.name in _OUR_FAULT:
-                # Sampled out, and it went wrong: one span of its own, so that bad endings are never invisible.
-                late = {**attributes, names.LATE: True}
+            if entry and not span.is_recording() and ending.code.name in _OUR_FAULT:
+                # Sampled out, and it went wrong: one span of its own where the request came in.
+                late: dict[str, AttributeValue] = {**attributes, names.LATE: True}
                 span = tracer.start_span(path, Context(), SpanKind.SERVER, late, start_time=began_at)
             _ended_badly(span, ending, error)
             raise
