@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from libs.rpc.routes import Route
 from libs.rpc.runtime import Runtime
-from libs.rpc.server import RpcServer, routes
+from libs.rpc.server import RpcServer
 from libs.settings.schema import VllmEngine as VllmSettings
 from services.inference.adapters.nvml_gauges import NvmlGauges
 from services.inference.adapters.otel_probe import OtelProbe
@@ -19,8 +19,7 @@ from services.inference.config import InferenceConfig
 from services.inference.domain.generate import Generator
 from services.inference.domain.ports import Engine
 from services.inference.domain.watch import LoadWatch
-from services.inference.transport.servicer import InferenceServicer
-from tokenway.inference.v1 import inference_pb2
+from services.inference.transport.servicer import InferenceServicer, inference_routes
 
 
 @asynccontextmanager
@@ -69,13 +68,7 @@ def _routes(config: InferenceConfig, runtime: Runtime, engine: Engine, watch: Lo
         generator=Generator(model=config.model.name, engine=engine, probe=probe),
         watch=watch,
     )
-    return routes(
-        inference_pb2.DESCRIPTOR,
-        "InferenceService",
-        servicer,
-        not_served=frozenset({"Embed"}),
-        endless=frozenset({"WatchLoad"}),
-    )
+    return inference_routes(servicer)
 
 
 def _show_gpus(runtime: Runtime, stack: AsyncExitStack) -> None:

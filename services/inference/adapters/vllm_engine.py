@@ -131,6 +131,7 @@ class VllmEngine:
 
 def _import_vllm() -> str:
     """Its version. Apart from whoever holds the engine: something in it keeps the frames that first imported it."""
+    logging.getLogger("vllm").setLevel(logging.WARNING)  # until it reads its own level
     import vllm
     import vllm.v1.engine.async_llm
 
@@ -143,6 +144,8 @@ def _async_llm(settings: VllmSettings, model: str, *, cpu: bool) -> Any:
     from vllm.v1.engine.async_llm import AsyncLLM
 
     known = {each.name for each in fields(AsyncEngineArgs)}
+    # vLLM offers a tracer provider of its own, which is warned of and refused; as it should be.
+    logging.getLogger("opentelemetry.trace").setLevel(logging.ERROR)
     with trace.use_span(_unsampled_span()):
         arguments = AsyncEngineArgs(**engine_arguments(settings, model=model, cpu=cpu, known=known))
         return AsyncLLM.from_engine_args(arguments)

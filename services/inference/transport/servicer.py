@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 from libs.rpc.call import Call
 from libs.rpc.generation import question_from_proto
+from libs.rpc.routes import Route, routes
 from libs.settings.schema import Model
 from services.inference.domain.generate import Generator
 from services.inference.domain.ports import Engine
@@ -46,3 +47,14 @@ class InferenceServicer:
 
     async def GetModel(self, request: pb.GetModelRequest, call: Call) -> pb.GetModelResponse:
         return model_to_proto(self._model, self._engine.info, available=not self._engine.death.done())
+
+
+def inference_routes(servicer: InferenceServicer) -> tuple[Route, ...]:
+    """Embed waits for a model that embeds; whoever watches the load does so as long as there is one."""
+    return routes(
+        pb.DESCRIPTOR,
+        "InferenceService",
+        servicer,
+        not_served=frozenset({"Embed"}),
+        endless=frozenset({"WatchLoad"}),
+    )
