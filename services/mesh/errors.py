@@ -13,3 +13,7 @@ class ServiceFailedError(MeshError):
     def __init__(self, message: str, last_lines: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.last_lines = last_lines
+
+
+class InterruptedMeshError(MeshError):
+    """A signal ended the mesh while it was starting or in use."""

@@ -6,15 +6,18 @@ import fcntl
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
 from services.mesh.errors import MeshError
 
 KEY_PREFIX = "tw_"
 KEY_BYTES = 32
+_TRIES, _BETWEEN_TRIES_SECONDS = 5, 0.02
 
 
 def new_api_key() -> str:
@@ -81,12 +84,10 @@ class StateDirectory:
         except OSError as error:
             raise MeshError(f"cannot use the state directory {self.root}: {error.strerror}") from None
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _acquired(lock):
                 raise MeshError(
                     f"a mesh is running in {self.root} already: stop it, or choose another folder with --state-dir"
-                ) from None
+                )
             yield
 
     def running(self) -> RunningMesh | None:
@@ -162,3 +163,15 @@ class StateDirectory:
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
         scratch.replace(path)
+
+
+def _acquired(lock: TextIO) -> bool:
+    # A client that asks whether a mesh runs holds the lock for a moment.
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_BETWEEN_TRIES_SECONDS)
+        else:
+            return True
+    return False

@@ -59,6 +59,7 @@ class Running:
                 env=environment,
                 text=True,
                 bufsize=1,
+                process_group=0,
             )
         assert self.process.stdout is not None
         self.output = self.process.stdout
@@ -79,10 +80,13 @@ class Running:
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Its exit code after the signal. Whatever it had started must be gone."""
+    def end(self, number: signal.Signals = signal.SIGTERM, *, group: bool = False) -> int:
+        """Its exit code after the signal, to it alone or to its group. Whatever it had started must be gone."""
         below = self.descendants()
-        self.send(number)
+        if group:
+            os.killpg(self.process.pid, number)
+        else:
+            self.send(number)
         code = self.process.wait(PATIENCE_SECONDS)
         assert left(below) == []
         return code

@@ -28,13 +28,17 @@ def test_it_prints_one_line_and_ends_in_order(tokenway: Tokenway, tmp_path: Path
     assert up.output.read() == ""
 
 
-def test_a_stream_in_flight_is_drained(tokenway: Tokenway, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_terminal", [False, True], ids=["SIGTERM", "Ctrl-C"])
+def test_a_stream_in_flight_is_drained_and_settled(tokenway: Tokenway, tmp_path: Path, by_terminal: bool) -> None:
     up = tokenway.up(scripted(tmp_path))
     chat = tokenway.start("chat", "--json", "[[tokens=100]] hello")
     assert "started" in json.loads(chat.line())
-    assert up.end() == 0
+    # A terminal's Ctrl-C goes to the whole group: whoever of the mesh heard it would stop out of order.
+    assert (up.end(signal.SIGINT, group=True) if by_terminal else up.end()) == 0
     assert chat.process.wait(10) == 0, chat.errors
-    assert "finished" in json.loads(chat.output.read().splitlines()[-1])
+    receipt = json.loads(chat.output.read().splitlines()[-1])["finished"]["receipt"]
+    assert receipt["settled"] is True
+    assert receipt["usage"]["output_tokens"] == "100"
 
 
 def test_what_was_spent_and_cached_is_there_after_a_restart(tokenway: Tokenway, tmp_path: Path) -> None:
@@ -144,3 +148,11 @@ def test_the_owners_key_is_in_one_file_only(tokenway: Tokenway, tmp_path: Path) 
     holders = [path for path in tokenway.state.rglob("*") if path.is_file() and key.encode() in path.read_bytes()]
     assert holders == [tokenway.state / "api-key"]
     assert not any(key in each.command for each in below)
+
+
+def test_an_interrupt_while_starting_is_no_success(tokenway: Tokenway, tmp_path: Path) -> None:
+    up = tokenway.start("up", "--config", str(scripted(tmp_path)))
+    while not up.descendants():
+        assert up.process.poll() is None, up.errors
+    assert up.end(signal.SIGINT) == 130
+    assert (up.output.read(), up.errors) == ("", "interrupted\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ import click
 from libs.errors import TokenwayError
 from libs.settings.document import SettingsError
 from services.mesh.cli import ending
-from services.mesh.errors import MeshError, ServiceFailedError
+from services.mesh.errors import InterruptedMeshError, MeshError, ServiceFailedError
 
 
 class Commands(click.Group):
@@ -46,6 +47,8 @@ def tokenway() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: no failure that is foreseen ends in a traceback."""
+    # gRPC's own log lines, of peers that hang up for example, are not for whoever reads a terminal.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     sys.exit(_run(arguments))
 
 
@@ -63,10 +66,10 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _failed(f"error: {ending.one_line(error, now=datetime.now(UTC))}", ending.exit_code(error))
     except ServiceFailedError as error:
         return _failed("\n".join((f"error: {error}", *(f"  | {line}" for line in error.last_lines))), ending.FAILED)
+    except (InterruptedMeshError, click.Abort):  # Abort: Ctrl-C, and click has ended the line
+        return _failed("interrupted", ending.CANCELLED)
     except MeshError as error:
         return _failed(f"error: {error}", ending.FAILED)
-    except click.Abort:  # Ctrl-C: click has ended the line
-        return _failed("interrupted", ending.CANCELLED)
 
 
 def _failed(message: str, code: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from libs.address import is_local
 from libs.errors import Reason, TokenwayError
 from services.mesh.client.router import RouterAddress
 from services.mesh.errors import MeshError
@@ -30,7 +31,7 @@ def router_options(command: Command) -> Command:
     """Adds the options of whatever talks to a router; the command gets `router` and `state`."""
     for option in (
         click.option("--key-file", type=_FILE, help="A file with the API key [TOKENWAY_API_KEY]."),
-        click.option("--ca-file", type=_FILE, help="The authority of the router's certificate; implies TLS."),
+        click.option("--ca-file", type=_FILE, help="The authority of the router's certificate [the system's]."),
         click.option("--router", envvar="TOKENWAY_ROUTER", help="HOST:PORT [the mesh that runs on this machine]."),
         state_dir_option,
     ):
@@ -46,7 +47,8 @@ def router_address(
     if router:
         if not key:  # the local key is not sent to anybody but the local mesh
             raise TokenwayError(Reason.KEY_MISSING, "no key: set TOKENWAY_API_KEY or give --key-file")
-        return RouterAddress(router, key, tls=ca_file is not None, ca_file=ca_file)
+        # In plaintext a key never leaves this machine.
+        return RouterAddress(router, key, tls=ca_file is not None or not is_local(router), ca_file=ca_file)
     mesh = state.running()
     if mesh is None:
         raise MeshError(f"no mesh runs in {state.root}; start one with `tokenway up`, or name one with --router")

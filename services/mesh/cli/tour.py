@@ -10,7 +10,7 @@ from libs.errors import Reason, TokenwayError
 from services.mesh.cli.answer import TextAnswer, shown
 from services.mesh.cli.question import Question
 from services.mesh.cli.stage import Stage
-from services.mesh.cli.trace import trees_of
+from services.mesh.cli.trace import is_whole, trees_of
 from services.mesh.client.router import RouterAddress, RouterClient, connected
 from services.mesh.errors import MeshError
 from services.mesh.state_directory import RunningMesh
@@ -69,7 +69,7 @@ class Tour:
         expect(False, "the budget refuses it")
 
     async def _show_trace(self, request_id: str) -> None:
-        trees = await trees_of(request_id, self._traces, until=_reach_the_engine, patience_seconds=_TRACE_SECONDS)
+        trees = await trees_of(request_id, self._traces, until=_are_whole, patience_seconds=_TRACE_SECONDS)
         print_trees(trees, console=self._stage.console)
         expect(_reach_the_engine(trees), f"the trace reaches vLLM's own {ENGINE_SPAN}")
 
@@ -78,6 +78,10 @@ def expect(holds: bool, what: str) -> None:
     """The demo is also a test."""
     if not holds:
         raise MeshError(f"the demo did not behave; it should be that {what}")
+
+
+def _are_whole(trees: Sequence[Node]) -> bool:
+    return is_whole(trees) and _reach_the_engine(trees)
 
 
 def _reach_the_engine(trees: Sequence[Node]) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 from rich.console import Console
 
+from libs.telemetry.span import SpanKind
 from services.mesh.cli.place import state_dir_option
 from services.mesh.errors import MeshError
 from services.mesh.state_directory import StateDirectory
@@ -32,7 +33,7 @@ def trace(*, request_id: str, state: StateDirectory) -> None:
     wanted = state.last_request() if request_id == "last" else request_id
     if wanted is None:
         raise MeshError(f"no request was sent from {state.root} yet; ask something with `tokenway chat`")
-    trees = asyncio.run(trees_of(wanted, state.traces, until=_is_whole, patience_seconds=_PATIENCE_SECONDS))
+    trees = asyncio.run(trees_of(wanted, state.traces, until=is_whole, patience_seconds=_PATIENCE_SECONDS))
     if not trees:
         raise MeshError(f"no spans of request {wanted} in {state.traces}; they come within a second, from this mesh")
     print_trees(trees, console=Console())
@@ -59,5 +60,8 @@ def _read(request_id: str, path: Path) -> list[Node]:
         raise MeshError(str(error)) from None
 
 
-def _is_whole(trees: list[Node]) -> bool:
-    return bool(trees) and not any(node.orphan for tree in trees for node in tree.walk())
+def is_whole(trees: Sequence[Node]) -> bool:
+    """No span names a parent that is missing, and no call lacks what the service that was called has to say of it."""
+    nodes = [node for tree in trees for node in tree.walk()]
+    calls = (node for node in nodes if node.span.kind is SpanKind.CLIENT)
+    return bool(nodes) and all(node.children for node in calls) and not any(node.orphan for node in nodes)

@@ -13,11 +13,12 @@ from rich.console import Console
 from libs.settings.document import load
 from libs.settings.schema import Settings
 from services.mesh.cli.place import state_dir_option
+from services.mesh.errors import InterruptedMeshError
 from services.mesh.model.smollm2 import default_model_path
 from services.mesh.state_directory import RunningMesh, StateDirectory
 from services.mesh.supervisor import preflight
 from services.mesh.supervisor.interruption import Interruption
-from services.mesh.supervisor.supervisor import InterruptedMeshError, Supervisor
+from services.mesh.supervisor.supervisor import Supervisor
 
 DEFAULT_CONFIGURATION = Path(__file__).parents[1] / "default.yaml"
 

@@ -23,12 +23,14 @@ class Interruption:
     def listening(self) -> Iterator[None]:
         """Takes the signals of this process while the block runs."""
         loop = asyncio.get_running_loop()
-        for each in SIGNALS:
+        # What was ignored from the start stays ignored: nohup means it.
+        heard = [each for each in SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
+        for each in heard:
             loop.add_signal_handler(each, self._came, each)
         try:
             yield
         finally:
-            for each in SIGNALS:
+            for each in heard:
                 loop.remove_signal_handler(each)
 
     def _came(self, number: signal.Signals) -> None:

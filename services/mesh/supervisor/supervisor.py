@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from libs.keys import sha256_of
 from libs.settings.schema import Settings
-from services.mesh.errors import MeshError
+from services.mesh.errors import InterruptedMeshError, MeshError
 from services.mesh.state_directory import RunningMesh, StateDirectory
 from services.mesh.supervisor import health, valkey
 from services.mesh.supervisor.children import Children
@@ -29,10 +29,6 @@ _VALKEY_GRACE_SECONDS = 10.0
 # A service bounds its drain itself; this is for closing everything afterwards.
 _CLOSING_SECONDS = 5.0
 _TOKEN_BYTES = 32
-
-
-class InterruptedMeshError(MeshError):
-    """A signal ended the mesh."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +88,7 @@ class Supervisor:
             await self._start_store(stack, children, sockets)
             await self._start(stack, children, the_plan, the_plan.backing, ask=the_plan.settings.mesh_tls is None)
             (router,) = await self._start(stack, children, the_plan, (the_plan.router,), ask=tls is None)
-            mesh = RunningMesh(router=router, runtime_directory=str(sockets.folder), tls=tls is not None)
+            mesh = RunningMesh(router=_dialable(router), runtime_directory=str(sockets.folder), tls=tls is not None)
             self.state.announce(mesh)
             stack.callback(self.state.withdraw)
             yield mesh
@@ -148,3 +144,9 @@ class Supervisor:
             "TOKENWAY_DEFAULT_MODEL": str(self.default_model),
             "TOKENWAY_OTLP": sockets.collector,
         }
+
+
+def _dialable(address: str) -> str:
+    """Every address of this machine is no address to dial; loopback is one of them."""
+    host, _, port = address.rpartition(":")
+    return {"0.0.0.0": f"127.0.0.1:{port}", "[::]": f"[::1]:{port}"}.get(host, address)  # noqa: S104 - compared, not bound

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from libs.settings.schema import Settings
-from services.mesh.errors import MeshError, ServiceFailedError
+from services.mesh.errors import InterruptedMeshError, MeshError, ServiceFailedError
 from services.mesh.state_directory import RunningMesh, StateDirectory
 from services.mesh.supervisor import health
 from services.mesh.supervisor.interruption import Interruption
 from services.mesh.supervisor.plan import Plan, Sockets
 from services.mesh.supervisor.process import Program
-from services.mesh.supervisor.supervisor import InterruptedMeshError, Supervisor
+from services.mesh.supervisor.supervisor import Supervisor
 from tests.unit.mesh.processes import descendants
 from tests.unit.settings.documents import written
 
