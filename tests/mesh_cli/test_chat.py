@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -173,6 +174,27 @@ def test_nothing_is_coloured_into_a_pipe(mesh: Tokenway) -> None:
     mesh.environment.pop("NO_COLOR", None)
     for arguments in (("chat", "hi"), ("models",), ("explain", "hi"), ("trace", "last")):
         assert "\x1b" not in mesh.run(*arguments).stdout
+
+
+def test_a_model_cannot_command_the_terminal(mesh: Tokenway) -> None:
+    """On a terminal the receipt is below the text, and what the model says is text."""
+    ours, theirs = os.openpty()
+    question = (*COMMAND, "chat", "--no-cache", "[[echo=one \x1b[31mred\x07 two]]")
+    with subprocess.Popen(question, stdout=theirs, stderr=theirs, env=mesh.environment) as chat:
+        os.close(theirs)
+        shown = b"".join(iter(lambda: read_terminal(ours), b"")).decode()
+    os.close(ours)
+    assert chat.returncode == 0, shown
+    text, receipt = shown.splitlines()[:2]
+    assert text == "one [31mred two"
+    assert " tokens · $0.0" in receipt
+
+
+def read_terminal(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4_096)
+    except OSError:  # how Linux says that the other end is closed
+        return b""
 
 
 def test_help_needs_no_mesh_and_names_every_command() -> None:

@@ -202,8 +202,10 @@ async def test_a_signal_while_starting_stops_what_has_started(stage: Stage) -> N
         await stage.run(nothing)
 
 
+@pytest.mark.timeout(30)
 async def test_a_second_signal_kills_what_does_not_stop(stage: Stage) -> None:
     stage.behaviours["router"] = "does not stop"
+    stage.settings = written("services: {router: {drain_seconds: 600}}")
 
     async def body(mesh: RunningMesh) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
