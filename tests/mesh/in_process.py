@@ -138,7 +138,19 @@ def services(folder: Path, *, router: dict[str, Any] | None = None, budget: dict
 
 @asynccontextmanager
 async def running(given: schema.Settings) -> AsyncIterator[Mesh]:
-    """All services while the block runs, started as the supervisor does: the router last."""
+    """All services while the block runs, started as the supervisor does: the router last.
+
+    Whatever the test did, no task may be left when they have ended.
+    """
+    before = asyncio.all_tasks()
+    async with _running(given) as mesh:
+        yield mesh
+    left = {each for each in asyncio.all_tasks() - before if not each.done()}
+    assert not left, f"left behind: {left}"
+
+
+@asynccontextmanager
+async def _running(given: schema.Settings) -> AsyncIterator[Mesh]:
     everything = recorded_runtime(service="tests")
     async with AsyncExitStack() as stack:
         servers: dict[str, RpcServer] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -120,6 +121,42 @@ async def test_a_killed_router_costs_one_lease_at_most_and_frees_the_engine(redi
     assert delivered * 10 <= bill
     assert bill <= (delivered + 4 * LEASE_TOKENS) * 10 + 200, "one lease, extended ahead of the stream, and the input"
     assert again.finished.usage.output_tokens == 3
+
+
+# A program that streams until it is killed; it says so when the first tokens are there.
+CLIENT = """
+import sys, grpc
+from tokenway.router.v1 import router_pb2
+address, key = sys.argv[1:]
+start = grpc.insecure_channel(address).unary_stream(
+    "/tokenway.router.v1.RouterService/StreamGenerate",
+    response_deserializer=router_pb2.StreamGenerateResponse.FromString,
+)
+for event in start(sys.stdin.buffer.read(), metadata=(("authorization", f"Bearer {key}"),)):
+    print(event.WhichOneof("event"), flush=True)
+"""
+
+
+async def test_a_client_that_vanishes_pays_for_what_was_sent_and_frees_the_engine(redis_url: str) -> None:
+    async with killable(redis_url) as up:
+        address = up.mesh.settings.services.router.listen
+        client = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-c", CLIENT, address, KEY),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert client.stdin is not None
+        assert client.stdout is not None
+        client.stdin.write(router_pb2.StreamGenerateRequest(request=LONG).SerializeToString())
+        client.stdin.close()
+        lines = [await asyncio.wait_for(client.stdout.readline(), 30) for _ in range(20)]
+        client.kill()
+        await client.wait()
+        # The engine takes one request: this one is answered only because the other was aborted.
+        probe = await up.client.generate(question("[[tokens=3]] probe"), timeout_seconds=20)
+        bill = await spent(up.mesh) - probe.finished.receipt.cost_micro_usd
+    assert lines[0] == b"started\n"
+    assert 19 * 10 <= bill < 1_000 * 10
 
 
 async def test_without_the_budget_service_a_stream_ends_with_what_its_lease_covers(redis_url: str) -> None:
