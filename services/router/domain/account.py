@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from libs.background import Background
 from libs.clock import Clock
@@ -19,9 +21,12 @@ from services.router.domain.principal import Principal
 
 # How long the budget may be away, once a stream needs it, before the stream ends.
 _PATIENCE_SECONDS = 3.0
+# How long the budget may be away at the end: half of a lease's usual life.
+_INSIST_SECONDS = 30.0
 _TRY_AGAIN_SECONDS = 0.25
 # Aborting the engine takes about this long, and it makes tokens meanwhile.
 _ABORT_SECONDS = 0.05
+Told = TypeVar("Told")
 
 
 class Account:
@@ -48,6 +53,8 @@ class Account:
         self._max_output_tokens = ask.max_output_tokens
         self._reservation: Reservation | None = None
         self._reserving: asyncio.Task[Lease] | None = None
+        # What the ledger may hold of this request: more than one only while nobody knows which.
+        self._held: list[Reservation] = []
         self._lease: Lease | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[Booked | None] | None = None
@@ -64,7 +71,7 @@ class Account:
 
     @property
     def ended_by(self) -> FinishReason | None:
-        """BUDGET or BUDGET_UNAVAILABLE once no more will be covered than is."""
+        """BUDGET, BUDGET_UNAVAILABLE or LENGTH once no more will be covered than is."""
         return self._ended_by
 
     @property
@@ -77,23 +84,22 @@ class Account:
 
         BUDGET_EXCEEDED, BUDGET_UNAVAILABLE: what was reserved before stays, and `close` returns it.
         """
-        old, self._reservation = self._reservation, self._wanted(model)
+        if self._keeper is not None:
+            self._keeper.cancel()
+        wanted = self._wanted(model)
         # In the background: a caller that leaves now must not leave a reservation behind that nobody knows of.
-        self._reserving = self._background.begin(self._budget.reserve(self._reservation), name="reserve")
-        try:
-            self._lease = await asyncio.shield(self._reserving)
-        except TokenwayError as error:
-            if old is not None and error.reason is Reason.BUDGET_EXCEEDED:
-                self._reservation = old
-            raise
+        self._reserving = self._background.begin(self._reserve(wanted), name="reserve")
+        self._lease = await asyncio.shield(self._reserving)
+        self._reservation = wanted
+        # From now on: an engine may take longer to its first token than a lease lives.
+        self._keeper = self._background.begin(self._keep_ahead(wanted), name="lease")
 
     def begin(self, *, input_tokens: int, cached_input_tokens: int) -> None:
-        """The engine has counted the prompt: from now the lease is kept ahead of the stream."""
+        """The engine has counted the prompt: its first token is here."""
         if self._reservation is None:
             raise RuntimeError("begin comes after reserve")
         self.usage = replace(self.usage, input_tokens=input_tokens, cached_input_tokens=cached_input_tokens)
         self._began_at = self._clock.monotonic()
-        self._keeper = asyncio.create_task(self._keep_ahead(self._reservation), name="lease")
 
     async def covered(self, tokens: int) -> int:
         """How many of the next `tokens` may be delivered; fewer only when `ended_by` says why there will be no more."""
@@ -101,7 +107,11 @@ class Account:
             self._ask_for_more_if_short()
             left = self._left()
             if tokens <= left or self._ended_by is not None:
-                return min(tokens, left)
+                return max(0, min(tokens, left))
+            if left and self._is_whole():
+                # The engine made more than it was asked for. No lease will ever cover that.
+                self._ended_by = FinishReason.LENGTH
+                continue
             self._changed.clear()
             self._needed.set()
             await self._changed.wait()
@@ -121,18 +131,38 @@ class Account:
             self._closing = self._background.begin(self._close(outcome, why), name="settle")
         return self._closing
 
-    async def _close(self, outcome: Outcome, why: str) -> Booked | None:
-        if self._reservation is None or self._reserving is None:
-            return None
+    async def _reserve(self, wanted: Reservation) -> Lease:
+        """Keeps account of what the ledger may hold, also when the one who asked has left meanwhile."""
+        self._held.append(wanted)
         try:
-            await self._reserving
+            lease = await self._budget.reserve(wanted)
         except TokenwayError as error:
-            if error.reason is Reason.BUDGET_EXCEEDED and self._lease is None:
-                return None  # nothing was ever reserved
-        if self.usage.output_tokens == 0 and outcome is not Outcome.FINISHED:
-            await self._budget.release(self._reservation)
-            return None
-        return await self._budget.settle(self._reservation, usage=self.usage, outcome=outcome, why=why)
+            if error.reason is Reason.BUDGET_EXCEEDED:
+                self._held.remove(wanted)
+            raise
+        self._held = [wanted]
+        return lease
+
+    async def _close(self, outcome: Outcome, why: str) -> Booked | None:
+        if self._reserving is not None:
+            await asyncio.wait({self._reserving})
+        if self._reservation is not None and (self.usage.output_tokens or outcome is Outcome.FINISHED):
+            settle = self._budget.settle
+            reservation, usage = self._reservation, self.usage
+            return await self._told(lambda: settle(reservation, usage=usage, outcome=outcome, why=why))
+        await asyncio.gather(*(self._told(partial(self._budget.release, each)) for each in self._held))
+        return None
+
+    async def _told(self, tell: Callable[[], Awaitable[Told]]) -> Told:
+        """Insists: what the ledger is not told of, it books as if the whole lease had been delivered."""
+        give_up_at = self._clock.monotonic() + _INSIST_SECONDS
+        while True:
+            try:
+                return await tell()
+            except TokenwayError as error:
+                if error.reason is not Reason.BUDGET_UNAVAILABLE or self._clock.monotonic() >= give_up_at:
+                    raise
+            await asyncio.sleep(_TRY_AGAIN_SECONDS)
 
     def _wanted(self, model: Model) -> Reservation:
         # No answer outgrows the context window, however much was asked for; the engine ends it there.
@@ -155,8 +185,12 @@ class Account:
             return 0
         return self._lease.output_tokens - self.usage.output_tokens
 
+    def _is_whole(self) -> bool:
+        """Whether the lease covers the longest answer there can be."""
+        return self._lease is not None and self._lease.output_tokens >= self._max_output_tokens
+
     def _ask_for_more_if_short(self) -> None:
-        if self._lease is None or self._lease.output_tokens >= self._max_output_tokens:
+        if self._lease is None or self._is_whole():
             return
         if self._left() < max(self._step_tokens // 4, self._tokens_during_an_extend()):
             self._needed.set()
@@ -172,9 +206,19 @@ class Account:
         while self._ended_by is None:
             await self._until_needed()
             seq += 1
-            self._ended_by = await self._extend(reservation, seq)
-            self._needed.clear()
-            self._changed.set()
+            try:
+                ended_by = await self._extend(reservation, seq)
+            except Exception:
+                # A bug, and nobody is left to extend: the stream must not wait for it.
+                self._end(FinishReason.BUDGET_UNAVAILABLE)
+                raise
+            self._end(ended_by)
+
+    def _end(self, ended_by: FinishReason | None) -> None:
+        """What came of an Extend; None: the lease is extended."""
+        self._ended_by = self._ended_by or ended_by
+        self._needed.clear()
+        self._changed.set()
 
     async def _until_needed(self) -> None:
         renew_at = self._lease.renew_at if self._lease else 0.0
@@ -204,10 +248,9 @@ class Account:
                 return None
 
     def _want(self) -> int:
-        """Beyond what was used: what is left of the lease, and a step more, up to the whole answer."""
+        """Beyond what was used: what is left of the lease, and where that is short a step more, up to the whole."""
         used = self.usage.output_tokens
         covered = self._lease.output_tokens if self._lease else used
-        return max(0, min(covered + self._step_tokens, self._max_output_tokens) - used)
-
-
-AccountMaker = Callable[[Ask, Principal, str], Account]
+        # A renewal of time alone must not be refused for tokens that nobody needs yet.
+        step = self._step_tokens if self._needed.is_set() else 0
+        return max(0, min(covered + step, self._max_output_tokens) - used)

@@ -41,6 +41,7 @@ class ScriptedBudget:
     lifetime_seconds: float = 60
     refuse: TokenwayError | None = None
     refuse_reserve: TokenwayError | None = None
+    refuse_settle: list[TokenwayError] = field(default_factory=list)
     slow_reserve: asyncio.Event | None = None
     calls: list[str] = field(default_factory=list)
     settled: list[tuple[Usage, Outcome]] = field(default_factory=list)
@@ -63,6 +64,8 @@ class ScriptedBudget:
 
     async def settle(self, reservation: Reservation, *, usage: Usage, outcome: Outcome, why: str) -> Booked:
         self.calls.append(f"settle {reservation.model}")
+        if self.refuse_settle:
+            raise self.refuse_settle.pop()
         self.settled.append((usage, outcome))
         return Booked(cost_micro_usd=7, uncovered_micro_usd=0)
 
@@ -197,3 +200,76 @@ async def test_an_unknown_reservation_is_returned_to_be_sure(budget: ScriptedBud
         with pytest.raises(TokenwayError):
             await opened.reserve(SMALL)
     assert budget.calls == ["reserve llama-3-7b", "release llama-3-7b"]
+
+
+@pytest.mark.parametrize("caller_leaves", [False, True])
+async def test_a_fallback_whose_fate_is_unknown_returns_both_reservations(
+    budget: ScriptedBudget, caller_leaves: bool
+) -> None:
+    async with account(budget) as opened:
+        await opened.reserve(SMALL)
+        budget.refuse_reserve = REFUSED if caller_leaves else AWAY
+        budget.slow_reserve = asyncio.Event()
+        falling_back = asyncio.create_task(opened.reserve(MEDIUM))
+        await asyncio.sleep(0)
+        if caller_leaves:
+            falling_back.cancel()
+        else:
+            budget.slow_reserve.set()
+        await asyncio.gather(falling_back, return_exceptions=True)
+        budget.slow_reserve.set()
+        await opened.close(Outcome.CANCELLED, why="")
+    released = {each for each in budget.calls if each.startswith("release")}
+    # A refused one was never there; of one that got no answer nobody can say.
+    assert released == {"release llama-3-7b"} | (set() if caller_leaves else {"release mixtral-8x7b"})
+
+
+async def test_a_bug_in_reserving_leaves_nothing_behind(budget: ScriptedBudget) -> None:
+    budget.refuse_reserve = ZeroDivisionError()  # type: ignore[assignment]
+    async with account(budget) as opened:
+        with pytest.raises(ZeroDivisionError):
+            await opened.reserve(SMALL)
+    assert budget.calls == ["reserve llama-3-7b", "release llama-3-7b"]
+
+
+async def test_an_engine_that_makes_more_than_it_was_asked_for_is_cut_at_the_length(budget: ScriptedBudget) -> None:
+    async with account(budget, max_tokens=10) as opened:
+        await started(opened)
+        assert await asyncio.wait_for(opened.covered(11), 5) == 10
+        assert opened.ended_by is FinishReason.LENGTH
+    assert not [each for each in budget.calls if each.startswith("extend")]
+
+
+async def test_a_delta_larger_than_the_whole_lease_waits_for_as_many_extensions_as_it_takes(
+    budget: ScriptedBudget,
+) -> None:
+    async with account(budget) as opened:
+        await started(opened)
+        assert await asyncio.wait_for(opened.covered(450), 5) == 450
+
+
+async def test_a_bug_in_extending_ends_the_stream_and_does_not_hang_it(budget: ScriptedBudget) -> None:
+    budget.refuse = ZeroDivisionError()  # type: ignore[assignment]
+    async with account(budget) as opened:
+        await started(opened)
+        assert await asyncio.wait_for(opened.covered(101), 5) == 100
+        assert opened.ended_by is FinishReason.BUDGET_UNAVAILABLE
+
+
+async def test_the_lease_is_kept_alive_while_the_engine_takes_its_time_to_the_first_token(
+    budget: ScriptedBudget,
+) -> None:
+    budget.lifetime_seconds = 0
+    async with account(budget) as opened:
+        await opened.reserve(SMALL)
+        await asyncio.wait_for(budget.extended.wait(), 5)
+    assert budget.calls[1] == "extend 1 used 0 want 100", "time alone: no more tokens than are left"
+
+
+async def test_a_ledger_that_is_away_at_the_end_is_told_when_it_is_back(budget: ScriptedBudget) -> None:
+    budget.refuse_settle = [AWAY]
+    async with account(budget) as opened:
+        await started(opened)
+        opened.delivered(3)
+        assert await opened.close(Outcome.FINISHED, why="") == Booked(7, 0)
+    assert budget.calls[1:] == ["settle llama-3-7b"] * 2
