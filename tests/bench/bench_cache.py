@@ -1,17 +1,17 @@
 """How long an exact hit takes on the server, beside a bare GET of the same bytes from the same process and Redis.
 
-Run it: python -m tests.bench.bench_cache [lookups]. The caller is a process of its own, as the router is.
+The caller is a process of its own, as the router is: python -m tests.bench.bench_cache FOLDER LOOKUPS.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import structlog
@@ -21,17 +21,17 @@ from redis.asyncio import Redis
 from libs.testing.runtime import recorded_runtime
 from libs.testing.valkey import RedisServer, valkey_binary
 from services.cache.adapters.redis_client import redis_client
+from tests.bench.measure import Table, in_turns, percentile
 from tests.rpc.cache.served import LOOKUP, STOP, Served, delta, header, question, serving
 from tokenway.cache.v1 import cache_pb2 as pb
 
 LOOKUP_SPAN = "tokenway.cache.v1.CacheService/Lookup"
 ANSWER_TOKENS = 64
-# Lookups and GETs take turns, so that whatever else this machine does falls on both.
-ROUNDS = 10
 QUESTION = question("What is the capital of France? " * 20)
 
 
-async def serve_and_measure(lookups: int) -> None:
+async def bench(*, quick: bool) -> Sequence[Table]:
+    rounds, lookups = (3, 200) if quick else (10, 300)
     with tempfile.TemporaryDirectory(prefix="tokenway-") as name:
         folder = Path(name)
         # A flush at every write is for tests of crashes.
@@ -40,28 +40,29 @@ async def serve_and_measure(lookups: int) -> None:
             async with serving(folder, redis_url=server.url) as cache:
                 await cache.fill(header(QUESTION), delta(*["word "] * ANSWER_TOKENS), STOP)
                 gc.freeze()  # as libs.rpc.process does once it serves
-                await take_turns(cache, redis, folder, lookups // ROUNDS)
+                table = await measured(cache, redis, folder, lookups=lookups, rounds=rounds)
             await redis.aclose()
+    return (table,)
 
 
-async def take_turns(cache: Served, redis: Redis, folder: Path, batch: int) -> None:
+async def measured(cache: Served, redis: Redis, folder: Path, *, lookups: int, rounds: int) -> Table:
     [entry] = [key async for key in redis.scan_iter("tw:cache:*:answer:*")]
     await redis.set("bare", await redis.hget(entry, "body") or b"")
-    bare: list[float] = []
-    seen: list[float] = []
-    for round_ in range(ROUNDS + 1):  # the first warms up
-        seen_now = await call_from_another_process(folder, batch)
-        bare_now = [await timed_get(redis) for _ in range(batch)]
-        if round_:
-            seen += seen_now
-            bare += bare_now
+
+    async def bare_gets() -> list[float]:
+        return [await timed_get(redis) for _ in range(lookups)]
+
+    cases = {"hit, at the caller": lambda: call_from_another_process(folder, lookups), "bare GET": bare_gets}
+    seconds = {name: list(chain(*each)) for name, each in (await in_turns(cases, rounds=rounds)).items()}
     served = [
         (each.end_time or 0) - (each.start_time or 0) for each in cache.recorded.spans() if each.name == LOOKUP_SPAN
     ]
-    print(f"{batch * ROUNDS} exact hits of {ANSWER_TOKENS} tokens, one after another")
-    report("bare GET", bare)
-    report("hit, on the server", [nanos / 1e9 for nanos in served[batch:]])
-    report("hit, at the caller", seen)
+    seconds["hit, on the server"] = [nanos / 1e9 for nanos in served[lookups:]]  # without those that warmed up
+    rows = tuple(
+        (name, *(f"{percentile(each, percent) * 1e3:.3f}" for percent in (50, 99))) for name, each in seconds.items()
+    )
+    title = f"{lookups * rounds:,} exact hits of {ANSWER_TOKENS} tokens, one after another"
+    return Table(title, ("", "p50 ms", "p99 ms"), rows)
 
 
 async def timed_get(redis: Redis) -> float:
@@ -92,15 +93,6 @@ async def call(folder: str, lookups: int) -> None:
     await client.close()
 
 
-def report(name: str, seconds: Sequence[float]) -> None:
-    cuts = statistics.quantiles(seconds, n=100)
-    print(f"{name:>20}: p50 {cuts[49] * 1e3:6.3f} ms   p99 {cuts[98] * 1e3:6.3f} ms")
-
-
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("error"))
-    match sys.argv[1:]:
-        case [folder, lookups]:
-            uvloop.run(call(folder, int(lookups)))
-        case arguments:
-            uvloop.run(serve_and_measure(int(arguments[0]) if arguments else 3_000))
+    uvloop.run(call(sys.argv[1], int(sys.argv[2])))

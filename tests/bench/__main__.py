@@ -1,0 +1,41 @@
+"""Everything that is measured: python -m tests.bench [--quick] [NAME ...]."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import structlog
+import uvloop
+
+from tests.bench import bench_cache, bench_mesh, bench_profile
+from tests.bench.measure import Bench, machine
+
+BENCHES: dict[str, Bench] = {"cache": bench_cache.bench, "mesh": bench_mesh.bench, "profile": bench_profile.bench}
+# A profiler slows what it looks at, so it runs only when it is asked for.
+USUAL = tuple(name for name in BENCHES if name != "profile")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)}; {' and '.join(USUAL)} if none"
+    )
+    parser.add_argument("--quick", action="store_true", help="short rounds, for CI: figures to look at, not to quote")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - BENCHES.keys()
+    if unknown:
+        parser.error(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("error"))
+    for name in arguments.names or USUAL:
+        uvloop.run(_show(name, quick=arguments.quick))
+
+
+async def _show(name: str, *, quick: bool) -> None:
+    before, began = machine(), time.monotonic()
+    tables = await BENCHES[name](quick=quick)
+    print(f"\n=== {name}: {before}; took {time.monotonic() - began:.0f} s", *tables, sep="\n\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
