@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -46,7 +47,9 @@ class RedisBooks:
         """What each counter must have spent, by the receipts and by what open reservations have booked."""
         prefix = f"tw:{{{organisation}}}:"
         entries = [entry for _, entry in self._redis.xrange(prefix + "receipts")]
-        entries += [self._redis.hgetall(f"{prefix}reservation:{each}") for each in self.open_leases(organisation)]
+        for each in self.open_leases(organisation):
+            opened = self._redis.hgetall(f"{prefix}reservation:{each}")
+            entries.append(opened | json.loads(opened["asked"]))
         spent: Counter[tuple[str, str, str]] = Counter()
         for entry in entries:
             for booking in entry["bookings"].split():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from libs.rpc.runtime import Runtime
 from libs.rpc.server import RpcServer
@@ -64,9 +64,11 @@ def _server(config: BudgetConfig, runtime: Runtime, ledger: Ledger) -> RpcServer
 
 @asynccontextmanager
 async def _running(sweeper: Sweeper) -> AsyncIterator[None]:
-    async with asyncio.TaskGroup() as tasks:
-        sweeping = tasks.create_task(sweeper.run(), name="sweeper")
-        try:
-            yield
-        finally:
-            sweeping.cancel()
+    # Not a TaskGroup, which would hide what the block raises, a port in use say, in an ExceptionGroup.
+    sweeping = asyncio.create_task(sweeper.run(), name="sweeper")
+    try:
+        yield
+    finally:
+        sweeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await sweeping

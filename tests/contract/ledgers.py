@@ -65,13 +65,14 @@ def in_memory(policy: LeasePolicy) -> Tried:
 
 
 @asynccontextmanager
-async def in_redis(url: str, policy: LeasePolicy) -> AsyncIterator[Tried]:
+async def in_redis(url: str, policy: LeasePolicy, *, timeout_seconds: float = 30) -> AsyncIterator[Tried]:
+    """A busy machine is not an outage, so Redis has time; a test about outages gives it less."""
     clock, redis, books = LedgerClock(), redis_client(url), RedisBooks(url)
     ledger = RedisLedger(
         redis=redis,
         organisations=RedisOrganisations(redis=redis, clock=SystemClock()),
         policy=policy,
-        timeout_seconds=1,
+        timeout_seconds=timeout_seconds,
         now_ms=clock,
     )
     try:

@@ -697,6 +697,16 @@ async def test_a_late_release_returns_what_was_presumed(tried: Tried) -> None:
     assert (last.outcome, last.cost_micro_usd, last.usage) == (Outcome.CORRECTED, 50, used(40))
 
 
+async def test_a_late_release_also_returns_what_was_used_beyond_the_inputs_bound(tried: Tried) -> None:
+    reservation = asked(max_input=10, want=100)
+    await tried.ledger.reserve(reservation)
+    await tried.ledger.extend(extended(reservation, 1, used(90, input=500), want=100))
+    tried.clock.advance(60)
+
+    assert await tried.ledger.release("acme", reservation.id) == 580
+    assert stands(tried) == (110, 0)
+
+
 async def test_a_closed_reservation_is_remembered_for_a_day(tried: Tried) -> None:
     reservation = asked()
     await tried.ledger.reserve(reservation)

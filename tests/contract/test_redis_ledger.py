@@ -171,7 +171,7 @@ async def test_a_redis_that_is_away_is_a_refusal(own_valkey: RedisServer) -> Non
 
 
 async def test_a_frozen_redis_is_a_refusal_within_about_a_second(own_valkey: RedisServer) -> None:
-    async with in_redis(own_valkey.url, POLICY) as tried:
+    async with in_redis(own_valkey.url, POLICY, timeout_seconds=0.8) as tried:
         first = asked()
         await tried.ledger.reserve(first)
         own_valkey.freeze()
@@ -283,7 +283,7 @@ async def _ledger(
         redis=client,
         organisations=RedisOrganisations(redis=client, clock=SystemClock()),
         policy=LeasePolicy(),
-        timeout_seconds=1,
+        timeout_seconds=30,
         on_swept=on_swept,
         now_ms=clock if with_clock else None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from importlib.resources import files
 from itertools import chain
@@ -19,6 +20,8 @@ from services.budget.domain.limits import WINDOWS, BudgetState, Limit, Principal
 from services.budget.domain.ports import Swept
 from services.budget.domain.receipt import Receipt, Settlement
 
+# What a script is asked: JSON by name.
+Asked = dict[str, Any]
 # What every verb's script begins with; lua/organisation.lua explains.
 _BEGINNING = ("calendar", "cost", "organisation", "counters", "reservations")
 _VERBS = ("reserve", "extend", "settle", "release", "usage", "sweep")
@@ -113,9 +116,7 @@ class RedisLedger:
                 await self._organisations.forget(organisation)
         return total
 
-    async def _call(
-        self, verb: str, organisation: str, reservation: ReservationId, asked: dict[str, str | int]
-    ) -> list[Any]:
+    async def _call(self, verb: str, organisation: str, reservation: ReservationId, asked: Asked) -> list[Any]:
         """The values of the answer; a refusal raises."""
         named = [reservation, asked.get("replaces")]
         _, status, values = await self._run(
@@ -131,13 +132,13 @@ class RedisLedger:
         return values
 
     async def _run(
-        self, verb: str, organisation: str, reservations: Iterable[str], asked: dict[str, str | int]
+        self, verb: str, organisation: str, reservations: Iterable[str], asked: Asked
     ) -> tuple[Swept, str, list[Any]]:
         prefix = _prefix(organisation)
         keys = [prefix + each for each in chain(_ORGANISATION_KEYS, reservations)]
         now = "" if self._now_ms is None else self._now_ms()
         async with or_unavailable(self._timeout_seconds):
-            reply = await self._scripts[verb](keys, [prefix, now, *chain.from_iterable(asked.items())])
+            reply = await self._scripts[verb](keys, [prefix, now, json.dumps(asked)])
         leases, presumed, status, *values = reply
         swept = Swept(leases, presumed)
         if swept.leases:
@@ -164,7 +165,7 @@ def _limits_key(organisation: str) -> str:
     return _prefix(organisation) + "limits"
 
 
-def _asked(reservation: Reservation) -> dict[str, str | int]:
+def _asked(reservation: Reservation) -> Asked:
     return {
         "request_id": reservation.request_id,
         "key_id": reservation.principal.key_id,
@@ -183,11 +184,11 @@ def _asked(reservation: Reservation) -> dict[str, str | int]:
     }
 
 
-def _counted(principal: Principal) -> dict[str, str | int]:
-    return {"accounts": " ".join(map(str, principal.accounts())), "windows": " ".join(WINDOWS)}
+def _counted(principal: Principal) -> Asked:
+    return {"accounts": [str(each) for each in principal.accounts()], "windows": WINDOWS}
 
 
-def _usage(usage: Usage) -> dict[str, str | int]:
+def _usage(usage: Usage) -> Asked:
     return {
         "input": usage.input_tokens,
         "cached": usage.cached_input_tokens,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from libs.errors import QuotaViolation, Reason, TokenwayError
 from services.budget.domain.lease import ReservationId
 from services.budget.domain.limits import BudgetState
+from services.budget.domain.windows import Window
 
 # Long enough for a restarted Redis to load, short beside a client's patience.
 _UNAVAILABLE_RETRY_SECONDS = 1.0
@@ -21,10 +22,11 @@ def budget_exceeded(state: BudgetState, *, need_micro_usd: int, now_seconds: flo
         f"{state.spent_micro_usd} micro-dollars are spent and {state.reserved_micro_usd} reserved"
         f" of {limit.limit_micro_usd}"
     )
+    when = "in total" if limit.window is Window.TOTAL else f"for this {limit.window}"
     never_fits = need_micro_usd > limit.limit_micro_usd
     return TokenwayError(
         Reason.BUDGET_EXCEEDED,
-        f"the budget of the {whose} for this {limit.window} is exceeded: {stands}, and this request needs"
+        f"the budget of the {whose} {when} is exceeded: {stands}, and this request needs"
         f" {need_micro_usd}; {_advice(state, never_fits=never_fits)}",
         metadata={
             "scope": str(limit.account.scope),

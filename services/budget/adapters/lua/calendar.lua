@@ -32,26 +32,42 @@ local function date_of(day)
   end
 end
 
+-- What was worked out for a day: a call asks for the same one again and again.
+local days = {}
+
+local function day_at(at_ms)
+  local day = math.floor(at_ms / DAY_MS)
+  local found = days[day]
+  if not found then
+    local year, month, month_day, length = date_of(day)
+    local month_id = string.format('%04d%02d', year, month)
+    found = {
+      month_id = month_id,
+      month_end_ms = (day - month_day + 1 + length) * DAY_MS,
+      id = month_id .. string.format('%02d', month_day),
+      end_ms = (day + 1) * DAY_MS,
+    }
+    days[day] = found
+  end
+  return found
+end
+
 -- The window in which that moment lies: its id, as domain/windows.py names it, and its end; a total has no end.
 local function window_at(window, at_ms)
   if window == 'total' then
     return 'total', nil
   end
-  local day = math.floor(at_ms / DAY_MS)
-  local year, month, month_day, length = date_of(day)
-  local id = string.format('%04d%02d', year, month)
+  local day = day_at(at_ms)
   if window == 'month' then
-    return id, (day - month_day + 1 + length) * DAY_MS
+    return day.month_id, day.month_end_ms
   end
-  id = id .. string.format('%02d', month_day)
   if window == 'day' then
-    return id, (day + 1) * DAY_MS
+    return day.id, day.end_ms
   end
   local hour = math.floor(at_ms / HOUR_MS)
-  id = id .. string.format('T%02d', hour % 24)
   if window == 'hour' then
-    return id, (hour + 1) * HOUR_MS
+    return string.format('%sT%02d', day.id, hour % 24), (hour + 1) * HOUR_MS
   end
   local minute = math.floor(at_ms / MINUTE_MS)
-  return id .. string.format('%02d', minute % 60), (minute + 1) * MINUTE_MS
+  return string.format('%sT%02d%02d', day.id, hour % 24, minute % 60), (minute + 1) * MINUTE_MS
 end

@@ -7,9 +7,9 @@ local COUNTER_KEPT_MS = 3 * DAY_MS
 -- It is a list of counters, each also found by its key.
 local function add_to(draft, record, at_ms, spent, reserved)
   local touched = {}
-  for window in string.gmatch(record.windows, '%S+') do
+  for _, window in ipairs(record.windows) do
     local id, end_ms = window_at(window, at_ms)
-    for account in string.gmatch(record.accounts, '%S+') do
+    for _, account in ipairs(record.accounts) do
       local key = PREFIX .. 'spend:' .. account .. ':' .. window .. ':' .. id
       local counter = draft[key]
       if not counter then
@@ -58,8 +58,8 @@ local function room_in(counters)
 end
 
 -- The limit that the draft would pass, as a reply; nil when it passes none. `current` are the counters of now: the
--- others only fall. Of several limits it is the one that frees last, since to wait for another would be in vain. What does
--- not raise a counter is never refused: the counter may stand above a limit that was lowered.
+-- others only fall. Of several limits it is the one that frees last, since to wait for another would be in vain. What
+-- does not raise a counter is never refused: the counter may stand above a limit that was lowered.
 local function refusal(current, need, now)
   local refuses, frees_ms
   for _, counter in ipairs(current) do

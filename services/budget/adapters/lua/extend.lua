@@ -7,27 +7,25 @@ end
 if record.state ~= 'open' then
   return reply({'closed', record.state})
 end
-local seq = tonumber(args.seq)
-if seq <= record.seq then
+if args.seq <= record.seq then
   return lease_reply(record, now)
 end
 
-record.seq = seq
-record.input, record.cached = tonumber(args.input), tonumber(args.cached)
-record.output, record.source = tonumber(args.output), args.source
+record.seq = args.seq
+record.input, record.cached, record.output, record.source = args.input, args.cached, args.output, args.source
 -- Never shorter than it was: the router delivers on the old lease while this call is on its way.
-local wanted = math.min(record.output + tonumber(args.want_output), record.max_output)
+local wanted = math.min(record.output + args.want_output, record.max_output)
 record.leased = math.max(record.leased, wanted)
 
--- Each part is the cost of the whole so far less what is booked: so roundings don't add up. What was used beyond the live
--- part, when the input's bound was too low, is reserved with the new one.
+-- Each part is the cost of the whole so far less what is booked: so roundings don't add up. What was used beyond the
+-- live part, when the input's bound was too low, is reserved with the new one.
 local used_cost = cost(record, record.input, record.cached, record.output)
 local spent = math.min(record.reserved, math.max(0, used_cost - record.booked))
 local draft = {}
 end_part(draft, record, spent)
 local lease_cost = cost_at(record, math.max(record.leased, record.output))
 record.reserved = math.max(0, lease_cost - record.booked)
-record.part_ms, record.expires_ms = now, now + tonumber(args.lifetime_ms)
+record.part_ms, record.expires_ms = now, now + args.lifetime_ms
 local current = add_to(draft, record, now, 0, record.reserved)
 
 weigh(current)

@@ -2,7 +2,7 @@
 -- order, in front of each verb's own file: so each verb is one script, an atomic step over one organisation.
 --
 -- KEYS  1 clock · 2 limits · 3 leases · 4 receipts · 5 … the reservations that the verb names
--- ARGV  1 what the organisation's keys begin with · 2 the time in ms, for tests alone · 3 … the verb's, name by value
+-- ARGV  1 what the organisation's keys begin with · 2 the time in ms, for tests alone · 3 what is asked, as JSON
 --
 -- Two kinds of keys are built here and not passed: counters, whose names depend on the time that this script reads, and
 -- reservations that it finds expired. All keys begin with the organisation's hash tag, so on a cluster they lie in the
@@ -11,12 +11,9 @@
 -- Money is whole micro-dollars. A Lua number is a double, exact to 2^53; domain/money.py bounds what comes in.
 
 local CLOCK, LIMITS, LEASES, RECEIPTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local PREFIX = ARGV[1]
+local PREFIX, ASKED = ARGV[1], ARGV[3]
 
-local args = {}
-for i = 3, #ARGV, 2 do
-  args[ARGV[i]] = ARGV[i + 1]
-end
+local args = cjson.decode(ASKED)
 
 -- Never before the organisation's high-water mark: a clock that steps back, a failover to a host whose clock is behind,
 -- would else open a window anew that was spent already.

@@ -13,10 +13,7 @@ if record.state == 'open' then
   close(record, now, 'released', 'RELEASED')
 elseif record.state == 'expired' then
   record.state = 'released'
-  -- Nothing was delivered beyond what the Extends have said.
-  local known = record.booked - record.presumed
-  record.released = correct(
-    record, now, known, record.known_input, record.known_cached, record.known_output, record.known_source)
+  record.released = correct(record, now, record.booked - record.presumed, record)
   save(record)
 end
 return reply({'released', record.released})

@@ -9,13 +9,13 @@ local SWEPT_AT_ONCE = 50
 -- What this call has found expired.
 local swept = {leases = 0, presumed = 0}
 
--- The live part of a lease is `reserved`, held in the windows of `part_ms`; `booked` is what earlier parts have cost.
-local NUMBERS = {
-  price_input = true, price_cached = true, price_output = true, max_input = true, max_output = true, leased = true,
-  reserved = true, booked = true, part_ms = true, expires_ms = true, seq = true, input = true, cached = true,
-  output = true, closed_ms = true, booked_at_ms = true,
-  known_input = true, known_cached = true, known_output = true,
-  presumed = true, released = true, uncovered = true,
+-- A reservation is a hash: `asked` is the JSON that Reserve was called with, the rest is what changes. Both are one table
+-- here. The live part of a lease is `reserved`, held in the windows of `part_ms`; `booked` is what earlier parts have
+-- cost. `input`, `cached` and `output` are what was used so far.
+local CHANGING_TEXTS = {'state', 'source', 'bookings', 'outcome', 'why'}
+local CHANGING_NUMBERS = {
+  'seq', 'input', 'cached', 'output', 'leased', 'reserved', 'part_ms', 'expires_ms', 'booked', 'closed_ms',
+  'booked_at_ms', 'uncovered', 'presumed', 'released',
 }
 
 local function record_key(id)
@@ -24,11 +24,32 @@ end
 
 local function save(record)
   local flat = {}
-  for name, value in pairs(record) do
-    flat[#flat + 1] = name
-    flat[#flat + 1] = value
+  for _, names in ipairs({CHANGING_TEXTS, CHANGING_NUMBERS}) do
+    for _, name in ipairs(names) do
+      flat[#flat + 1] = name
+      flat[#flat + 1] = record[name]
+    end
   end
   redis.call('HSET', record_key(record.id), unpack(flat))
+end
+
+local function load(id)
+  local flat = redis.call('HGETALL', record_key(id))
+  if #flat == 0 then
+    return nil
+  end
+  local stored = {}
+  for i = 1, #flat, 2 do
+    stored[flat[i]] = flat[i + 1]
+  end
+  local record = cjson.decode(stored.asked)
+  for _, name in ipairs(CHANGING_TEXTS) do
+    record[name] = stored[name]
+  end
+  for _, name in ipairs(CHANGING_NUMBERS) do
+    record[name] = tonumber(stored[name])
+  end
+  return record
 end
 
 -- Books `spent` of the live part, in the draft, and returns the rest of it.
@@ -50,15 +71,25 @@ local function end_part(draft, record, spent)
   record.bookings = before .. string.format('%.0f=%.0f', minute, spent)
 end
 
-local function write_receipt(record, now, bookings)
+-- Tokens and who counted them, for the receipt. What is presumed is all that the lease covered.
+local function usage_of(record)
+  if record.outcome ~= 'PRESUMED' then
+    return record.input, record.cached, record.output, record.source
+  end
+  local input = record.input > 0 and record.input or record.max_input
+  return input, record.cached, math.max(record.output, record.leased), 'PRESUMED'
+end
+
+local function write_receipt(record, bookings)
+  local input, cached, output, source = usage_of(record)
   redis.call('XADD', RECEIPTS, '*',
     'reservation_id', record.id, 'request_id', record.request_id,
     'key_id', record.key_id, 'user', record.user, 'team', record.team, 'model', record.model,
     'price_input', record.price_input, 'price_cached', record.price_cached, 'price_output', record.price_output,
     'price_version', record.price_version,
-    'input', record.input, 'cached', record.cached, 'output', record.output, 'source', record.source,
+    'input', input, 'cached', cached, 'output', output, 'source', source,
     'cost', record.booked, 'uncovered', record.uncovered, 'outcome', record.outcome, 'why', record.why,
-    'bookings', bookings, 'booked_at_ms', now)
+    'bookings', bookings, 'booked_at_ms', record.booked_at_ms)
 end
 
 local function close(record, now, state, outcome)
@@ -66,7 +97,7 @@ local function close(record, now, state, outcome)
   save(record)
   redis.call('ZREM', LEASES, record.id)
   redis.call('PEXPIRE', record_key(record.id), RECORD_KEPT_MS)
-  write_receipt(record, now, record.bookings)
+  write_receipt(record, record.bookings)
 end
 
 -- A lease ran out: its router may have delivered all that it covered, so all of it is booked.
@@ -76,40 +107,30 @@ local function presume(record, now)
   local draft = {}
   end_part(draft, record, record.reserved)
   write(draft, now)
-  record.known_input, record.known_cached, record.known_output = record.input, record.cached, record.output
-  record.known_source = record.source
-  if record.input == 0 then
-    record.input = record.max_input
-  end
-  record.output, record.source = math.max(record.output, record.leased), 'PRESUMED'
   close(record, now, 'expired', 'PRESUMED')
 end
 
--- A live router's late word lowers what was presumed, where it was booked. Never what an Extend has booked, and never
--- upwards. Returns by how much.
-local function correct(record, now, actual_cost, input, cached, output, source)
-  local lower = math.min(record.presumed, math.max(0, record.booked - actual_cost))
-  if lower > 0 then
-    local draft = {}
-    add_to(draft, record, record.part_ms, -lower, 0)
-    write(draft, now)
-    record.booked, record.outcome, record.booked_at_ms = record.booked - lower, 'CORRECTED', now
-    record.input, record.cached, record.output, record.source = input, cached, output, source
-    local minute = math.floor(record.part_ms / MINUTE_MS)
-    write_receipt(record, now, string.format('%.0f=-%.0f', minute, lower))
+-- A live router's late word lowers what was presumed, where it was booked, to what it says the request cost. Never what
+-- an Extend has booked, and never upwards. Returns by how much.
+local function correct(record, now, said_cost, used)
+  local lower = math.min(record.presumed, record.booked - said_cost)
+  if lower <= 0 then
+    return 0
   end
+  local draft = {}
+  add_to(draft, record, record.part_ms, -lower, 0)
+  write(draft, now)
+  record.booked, record.outcome, record.booked_at_ms = record.booked - lower, 'CORRECTED', now
+  record.input, record.cached, record.output, record.source = used.input, used.cached, used.output, used.source
+  write_receipt(record, string.format('%.0f=-%.0f', math.floor(record.part_ms / MINUTE_MS), lower))
   return lower
 end
 
 -- The reservation as it stands now; nil when there is none, or it was closed too long ago.
 local function read(id, now)
-  local flat = redis.call('HGETALL', record_key(id))
-  if #flat == 0 then
+  local record = load(id)
+  if not record then
     return nil
-  end
-  local record = {}
-  for i = 1, #flat, 2 do
-    record[flat[i]] = NUMBERS[flat[i]] and tonumber(flat[i + 1]) or flat[i + 1]
   end
   if record.state == 'open' then
     if record.expires_ms <= now then
@@ -141,10 +162,11 @@ local function lease_reply(record, now)
 end
 
 local function receipt_reply(record)
+  local input, cached, output, source = usage_of(record)
   return reply({
     'receipt', record.request_id, record.key_id, record.model,
     record.price_input, record.price_cached, record.price_output, record.price_version,
-    record.input, record.cached, record.output, record.source,
+    input, cached, output, source,
     record.booked, record.outcome, record.why, record.uncovered, record.booked_at_ms,
   })
 end

@@ -4,21 +4,20 @@ local record = read(args.id, now)
 if not record then
   return reply({'missing'})
 end
-local input, cached, output = tonumber(args.input), tonumber(args.cached), tonumber(args.output)
-local final_cost = cost(record, input, cached, output)
+local final_cost = cost(record, args.input, args.cached, args.output)
 
 if record.state == 'open' then
   local spent = math.min(record.reserved, math.max(0, final_cost - record.booked))
   local draft = {}
   end_part(draft, record, spent)
   write(draft, now)
-  record.input, record.cached, record.output, record.source = input, cached, output, args.source
+  record.input, record.cached, record.output, record.source = args.input, args.cached, args.output, args.source
   record.why, record.uncovered = args.why, math.max(0, final_cost - record.booked)
   close(record, now, 'settled', args.outcome)
 elseif record.state == 'expired' then
   record.state, record.why = 'settled', args.why
   record.uncovered = math.max(0, final_cost - record.booked)
-  correct(record, now, final_cost, input, cached, output, args.source)
+  correct(record, now, final_cost, args)
   save(record)
 end
 return receipt_reply(record)

@@ -1,0 +1,111 @@
+"""The service over a real Redis: what it seeds, sweeps, and says when Redis is away."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import redis
+
+from libs.errors import Reason, TokenwayError
+from libs.keys import StoredKey, from_json, redis_key, to_json
+from libs.telemetry import names
+from libs.testing.ledger_books import RedisBooks
+from libs.testing.valkey import RedisServer
+from services.budget.domain.lease import LeasePolicy
+from services.budget.domain.limits import Account, Limit, Scope
+from services.budget.domain.seed import Seed
+from services.budget.domain.windows import Window
+from tests.rpc.budget.served import ADA, EXTEND, GET_USAGE, RESERVE, SETTLE, extend, reserve, serving, settle, until
+from tokenway.budget.v1 import budget_pb2 as pb
+
+LIMIT = Limit(Account(Scope.ORGANISATION), Window.MONTH, 5_000)
+KEY = StoredKey(key_id="ada", organisation="acme")
+
+
+async def test_a_request_goes_through_all_its_verbs(folder: Path, redis_servers: RedisServer) -> None:
+    async with serving(folder, redis_url=redis_servers.url) as budget:
+        await budget.call(RESERVE, reserve())
+        await budget.call(EXTEND, extend(output_tokens=90))
+        receipt = (await budget.call(SETTLE, settle(150))).receipt
+
+    assert receipt.cost_micro_usd == 160
+
+
+async def test_limits_and_keys_of_the_file_are_there_at_start_and_never_overwrite(folder: Path, redis_url: str) -> None:
+    seed = Seed(limits=(("acme", LIMIT),), keys={"a" * 64: KEY})
+    async with serving(folder, redis_url=redis_url, seed=seed) as budget:
+        (before,) = (await budget.call(GET_USAGE, pb.GetUsageRequest(principal=ADA))).states
+    revoked = replace(KEY, role="admin")
+    with redis.Redis.from_url(redis_url) as client:
+        assert from_json(client.get(redis_key("a" * 64))) == KEY
+        client.set(redis_key("a" * 64), to_json(revoked))
+
+    other = Seed(limits=(("acme", replace(LIMIT, limit_micro_usd=1)),), keys={"a" * 64: KEY})
+    async with serving(folder, redis_url=redis_url, seed=other) as budget:
+        (after,) = (await budget.call(GET_USAGE, pb.GetUsageRequest(principal=ADA))).states
+
+    assert before.budget.limit == after.budget.limit == 5_000
+    with redis.Redis.from_url(redis_url) as client:
+        assert from_json(client.get(redis_key("a" * 64))) == revoked
+
+
+async def test_the_sweeper_books_the_lease_of_a_router_that_fell_silent(folder: Path, redis_url: str) -> None:
+    books = RedisBooks(redis_url)
+    policy = LeasePolicy(lifetime_seconds=0.05)
+    async with serving(folder, redis_url=redis_url, lease=policy, sweep_seconds=0.02) as budget:
+        await budget.call(RESERVE, reserve())
+        await until(lambda: budget.recorded.sample(names.METRIC_BUDGET_PRESUMED_LEASES) == 1)
+
+        assert budget.recorded.sample(names.METRIC_BUDGET_PRESUMED_COST) == pytest.approx(110e-6)
+        await until(lambda: budget.recorded.sample(names.METRIC_BUDGET_SWEEPS, result="done"))
+    (receipt,) = books.receipts("acme")
+    assert receipt.outcome == "PRESUMED"
+    books.close()
+
+
+async def test_it_does_not_start_without_its_redis(folder: Path, own_valkey: RedisServer) -> None:
+    own_valkey.kill()
+
+    with pytest.raises(TokenwayError, match=r"Redis at unix://.* cannot be used") as caught:
+        async with serving(folder, redis_url=own_valkey.url):
+            pass
+
+    assert caught.value.reason is Reason.BUDGET_UNAVAILABLE
+
+
+async def test_a_socket_in_use_is_a_clear_error_of_its_own(folder: Path, redis_url: str) -> None:
+    async with serving(folder, redis_url=redis_url):
+        with pytest.raises(TokenwayError, match="cannot listen on"):
+            async with serving(folder, redis_url=redis_url):
+                pass
+
+
+async def test_while_redis_is_away_nothing_is_spent_and_after_it_all_goes_on(
+    folder: Path, own_valkey: RedisServer
+) -> None:
+    async with serving(folder, redis_url=own_valkey.url, sweep_seconds=0.02) as budget:
+        await budget.call(RESERVE, reserve())
+        own_valkey.kill()
+
+        error = await budget.refused(RESERVE, reserve("r2"), Reason.BUDGET_UNAVAILABLE)
+        await until(lambda: budget.recorded.sample(names.METRIC_BUDGET_SWEEPS, result="failed"))
+        own_valkey.start()
+
+        assert error.retry_after_seconds == 1
+        assert (await budget.call(EXTEND, extend(output_tokens=90))).lease.output_tokens == 190
+
+
+async def test_a_frozen_redis_is_a_refusal_within_a_second(folder: Path, own_valkey: RedisServer) -> None:
+    async with serving(folder, redis_url=own_valkey.url) as budget:
+        await budget.call(RESERVE, reserve())
+        own_valkey.freeze()
+        began = time.monotonic()
+
+        await budget.refused(EXTEND, extend(), Reason.BUDGET_UNAVAILABLE)
+
+        assert time.monotonic() - began < 1.2
+        own_valkey.thaw()
+        assert (await budget.call(EXTEND, extend(seq=2))).lease.output_tokens == 150

@@ -1,0 +1,107 @@
+"""The budget's part of the configuration file."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from libs.keys import StoredKey
+from libs.settings.schema import Settings
+from services.budget.config import BudgetConfig
+from services.budget.domain.lease import LeasePolicy
+from services.budget.domain.limits import Account, Limit, Scope
+from services.budget.domain.windows import Window
+
+MODEL = {
+    "name": "small",
+    "tier": "small",
+    "capabilities": ["all"],
+    "context_window_tokens": 4_096,
+    "p99_latency_seconds": 1,
+    "price": {"input_usd_per_million_tokens": 1, "output_usd_per_million_tokens": 1},
+    "endpoints": ["127.0.0.1:50060"],
+}
+
+
+def settings(**fields: Any) -> Settings:
+    given = {"models": [MODEL], "organisations": [{"name": "acme"}], "stores": {"redis_url": "redis://db:1"}, **fields}
+    return Settings.model_validate(given)
+
+
+def test_what_the_file_leaves_out_is_the_default() -> None:
+    config = BudgetConfig.from_settings(settings())
+
+    assert config == BudgetConfig(listen="127.0.0.1:50053", redis_url="redis://db:1")
+
+
+def test_every_knob_of_the_file_arrives() -> None:
+    budget = {
+        "listen": "unix:/run/budget.sock",
+        "metrics": "127.0.0.1:9",
+        "drain_seconds": 3,
+        "lease_seconds": 20,
+        "first_lease_tokens": 64,
+        "near_limit_factor": 4,
+        "sweep_seconds": 2,
+    }
+
+    config = BudgetConfig.from_settings(settings(services={"budget": budget}))
+
+    assert config == BudgetConfig(
+        listen="unix:/run/budget.sock",
+        redis_url="redis://db:1",
+        metrics_listen="127.0.0.1:9",
+        drain_seconds=3,
+        lease=LeasePolicy(lifetime_seconds=20, near_limit_factor=4),
+        first_lease_tokens=64,
+        sweep_seconds=2,
+    )
+
+
+def test_budgets_and_keys_of_every_organisation_become_the_seed() -> None:
+    key = {
+        "id": "ci",
+        "sha256": "ab" * 32,
+        "user": "ada",
+        "team": "compilers",
+        "role": "admin",
+        "allowed_models": ["small"],
+        "expires_at": "2027-01-01T00:00:00Z",
+    }
+    budgets = [
+        {"scope": "organisation", "window": "month", "limit_usd": "12.5"},
+        {"scope": "key", "subject": "ci", "window": "hour", "limit_usd": "0.000001"},
+    ]
+
+    seed = BudgetConfig.from_settings(
+        settings(organisations=[{"name": "umbrella"}, {"name": "acme", "keys": [key], "budgets": budgets}])
+    ).seed
+
+    assert seed.limits == (
+        ("acme", Limit(Account(Scope.ORGANISATION), Window.MONTH, 12_500_000)),
+        ("acme", Limit(Account(Scope.KEY, "ci"), Window.HOUR, 1)),
+    )
+    assert seed.keys == {
+        "ab" * 32: StoredKey(
+            key_id="ci",
+            organisation="acme",
+            user="ada",
+            team="compilers",
+            role="admin",
+            allowed_models=("small",),
+            expires_at=datetime(2027, 1, 1, tzinfo=UTC),
+        )
+    }
+
+
+def test_an_embedded_redis_is_somebody_elses_to_start() -> None:
+    with pytest.raises(ValueError, match=r"`embedded`.*tokenway up.*REDIS_URL"):
+        BudgetConfig.from_settings(settings(stores={"redis_url": "embedded"}))
+
+
+def test_a_password_is_not_printed() -> None:
+    config = BudgetConfig(listen="127.0.0.1:1", redis_url="redis://me:hunter2@db")
+
+    assert "hunter2" not in repr(config)

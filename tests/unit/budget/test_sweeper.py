@@ -1,0 +1,41 @@
+"""The sweeper's loop, without waiting for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from libs.testing.ledger import InMemoryLedger
+from services.budget.domain.errors import budget_unavailable
+from services.budget.domain.ports import Swept
+from services.budget.domain.sweeper import Sweeper
+
+
+class CountingLedger(InMemoryLedger):
+    """Counts its sweeps, of which the first fails."""
+
+    sweeps = 0
+
+    async def sweep(self) -> Swept:
+        self.sweeps += 1
+        if self.sweeps == 1:
+            raise budget_unavailable("Redis is away")
+        return await super().sweep()
+
+
+async def test_it_sweeps_once_a_period_and_outlives_a_redis_that_is_away() -> None:
+    ledger, slept = CountingLedger(), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) > 3:
+            raise asyncio.CancelledError
+
+    with capture_logs() as lines, pytest.raises(asyncio.CancelledError):
+        await Sweeper(ledger=ledger, period_seconds=5, sleep=sleep).run()
+
+    assert slept == [5, 5, 5, 5]
+    assert ledger.sweeps == 3
+    assert [line["event"] for line in lines] == ["a sweep failed"]
