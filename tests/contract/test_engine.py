@@ -81,11 +81,12 @@ async def test_a_prompt_that_leaves_room_for_none_is_refused_with_the_numbers(en
     assert engine.load().running == 0
 
 
-async def test_a_stop_sequence_ends_the_answer_before_itself(engine: Engine) -> None:
-    whole = (await answer_of(engine, request(max_tokens=40))).text
-    stop = whole[11:17]  # begins and ends within tokens, where an engine has tokens of several letters
+async def test_a_stop_sequence_that_is_spread_over_tokens_ends_the_answer_before_itself(engine: Engine) -> None:
+    whole = await answer_of(engine, request(max_tokens=40))
+    first, second = [piece for delta in whole.deltas for piece in delta.text][2:4]
+    stop = first[-2:] + second[:2]
     answer = await answer_of(engine, request(max_tokens=40, stop=(stop,)))
-    assert answer.text == whole[: whole.index(stop)]
+    assert answer.text == whole.text[: whole.text.index(stop)]
     assert answer.finished.reason is FinishReason.STOP
     assert answer.finished.usage.output_tokens == answer.tokens < 40
 
@@ -167,9 +168,14 @@ async def test_a_request_more_than_there_are_turns_waits(engine: Engine) -> None
         await asyncio.wait([late])
 
 
+# Each of the next three leaves an answer that would outlast all others, and asks for a token. Were the work on it not
+# ended, the others would end before that token came.
+LONGEST = request("x", max_tokens=MAX_MODEL_TOKENS)
+
+
 async def test_closing_an_answer_early_gives_its_turn_to_the_next(engine: Engine) -> None:
     async with Occupied(engine, count=TURNS - 1) as others:
-        async with aclosing(engine.generate(request(max_tokens=400), trace_headers={})) as left:
+        async with aclosing(engine.generate(LONGEST, trace_headers={})) as left:
             await anext(left)
             probe = asyncio.create_task(events_of(engine, request(max_tokens=1)))
             await engine.load_change()
@@ -178,19 +184,22 @@ async def test_closing_an_answer_early_gives_its_turn_to_the_next(engine: Engine
 
 
 async def test_cancelling_the_task_gives_its_turn_to_the_next(engine: Engine) -> None:
-    async with Occupied(engine) as others:
+    async with Occupied(engine, count=TURNS - 1) as others:
+        left = asyncio.create_task(events_of(engine, LONGEST))
+        await others.go_on(30)
         probe = asyncio.create_task(events_of(engine, request(max_tokens=1)))
         await engine.load_change()
-        others.tasks.pop().cancel()
+        left.cancel()
         await probe
         assert not any(task.done() for task in others.tasks)
+        assert left.cancelled()
 
 
 async def test_a_deadline_gives_the_turn_to_the_next(engine: Engine) -> None:
     async with Occupied(engine, count=TURNS - 1) as others:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await events_of(engine, request(max_tokens=MAX_MODEL_TOKENS))
+            async with asyncio.timeout(0.05):
+                await events_of(engine, LONGEST)
         await events_of(engine, request(max_tokens=1))
         assert not any(task.done() for task in others.tasks)
 

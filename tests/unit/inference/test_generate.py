@@ -134,10 +134,12 @@ async def test_a_bad_question_never_reaches_the_engine() -> None:
 
 
 async def test_a_dead_engine_is_asked_nothing() -> None:
+    notes = Notes()
     async with scripted_engine() as engine:
-        generator = Generator(model=MODEL, engine=engine, probe=Notes())
+        generator = Generator(model=MODEL, engine=engine, probe=notes)
         with pytest.raises(TokenwayError):
             await collect(generator.generate(request("[[fault:die_after=1]]")))
         for asking in (collect(generator.generate(request())), generator.count_tokens(Question("Hello"))):
             with pytest.raises(TokenwayError, match="ENGINE_DEAD"):
                 await asking
+    assert notes.endings == ["TokenwayError"]  # of the request that it died of

@@ -45,6 +45,15 @@ async def test_everybody_who_waits_hears_of_a_change() -> None:
         await asyncio.gather(*hearing)
 
 
+async def test_going_is_a_change_too() -> None:
+    occupancy = Occupancy(max_sequences=2, kv_cache_tokens=100)
+    with occupancy.holding():
+        hearing = asyncio.create_task(occupancy.change())
+        await asyncio.sleep(0)
+        assert not hearing.done()
+    await asyncio.wait_for(hearing, 1)
+
+
 async def test_the_load_is_told_at_once_and_when_requests_come_and_go() -> None:
     async with scripted_engine() as engine:
         watch = LoadWatch(engine=engine, silence_seconds=60, pause_seconds=0)
