@@ -53,5 +53,8 @@ class Retry:
         asked = error.retry_after_seconds if isinstance(error, TokenwayError) else None
         if asked is not None:
             return asked
-        jitter = tenacity.wait_random_exponential(multiplier=self.wait_min_seconds, max=self.wait_max_seconds)
-        return max(self.wait_min_seconds, jitter(state))
+        # The first window is as wide as the shortest wait: callers that failed together do not return together.
+        window = tenacity.wait_random_exponential(
+            multiplier=2 * self.wait_min_seconds, min=self.wait_min_seconds, max=self.wait_max_seconds
+        )
+        return window(state)
