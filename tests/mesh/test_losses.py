@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,11 @@ from libs.errors import Reason, TokenwayError
 from libs.settings import schema
 from libs.testing.runtime import recorded_runtime
 from libs.testing.valkey import RedisServer
+from services.mesh.client.router import RouterAddress, RouterClient, connected
 from services.router.config import RouterConfig
 from services.router.server import serve
-from tests.mesh.in_process import Mesh, default_mesh, events, question, running, settings
+from tests.mesh.in_process import KEY, Mesh, default_mesh, events, model, question, running, services, settings
+from tokenway.common.v1 import generation_pb2
 from tokenway.router.v1 import router_pb2
 
 
@@ -73,3 +77,29 @@ async def test_a_router_does_not_start_without_its_keys_and_says_where_it_looked
                 pass
     assert caught.value.reason is Reason.KEY_STORE_UNAVAILABLE
     assert "nobody.sock" in caught.value.message
+
+
+async def test_one_dead_replica_of_two_costs_no_request_and_no_wait(redis_url: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="tw-") as name:
+        folder = Path(name)
+        alive = model("small", folder)
+        patient = services(folder, router={"retry_wait_min_seconds": 30, "retry_wait_max_seconds": 30})
+        given = settings(folder, redis_url, models=(alive,), services=patient)
+        async with running(given):
+            # A second address for the router alone, with nobody behind it; it sorts first.
+            both = (f"unix:{folder}/a-dead.sock", *alive.endpoints)
+            listen = f"unix:{folder}/second.sock"
+            config = replace(RouterConfig.from_settings(given), listen=listen, endpoints={"small": both})
+            async with (
+                serve(config, runtime=recorded_runtime().runtime),
+                connected(RouterAddress(listen, KEY)) as client,
+            ):
+                asked = [answered(client, f"[[tokens=20]] [[pace=50]] {n}") for n in range(8)]
+                reasons = await asyncio.gather(*asked)
+    assert reasons == [generation_pb2.FINISH_REASON_STOP] * 8
+
+
+async def answered(client: RouterClient, text: str) -> int:
+    async with client.stream_generate(question(text), timeout_seconds=15) as stream:
+        last = [each async for each in stream][-1]
+    return last.finished.finish_reason

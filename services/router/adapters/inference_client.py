@@ -54,7 +54,7 @@ class InferenceClient:
             names.GEN_AI_REQUEST_MAX_TOKENS: attempt.ask.max_output_tokens,
             names.ATTEMPT: attempt.number,
         }
-        with self._replicas.chosen(model, attempt.number) as client:
+        with self._replicas.chosen(model, attempt.tried) as client:
             async with (
                 client.stream(_GENERATE, request, span_name=names.chat_span(model), attributes=attributes) as stream,
                 aclosing(_events(stream, model)) as events,

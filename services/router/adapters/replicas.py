@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -29,6 +29,18 @@ _CHECK = Method(
 )
 
 Dial = Callable[[str], Client]
+# The addresses behind `host:port`; an OSError when nobody can tell.
+Resolve = Callable[[str], Awaitable[Sequence[str]]]
+
+
+async def addresses_of(endpoint: str) -> Sequence[str]:
+    """By the system's resolver; an address of this machine stands for itself."""
+    host, _, port = endpoint.rpartition(":")
+    if is_local(endpoint):
+        return [endpoint]
+    found = await asyncio.get_running_loop().getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    hosts = sorted({str(each[4][0]) for each in found})
+    return [f"[{each}]:{port}" if ":" in each else f"{each}:{port}" for each in hosts]
 
 
 @dataclass(slots=True)
@@ -40,19 +52,25 @@ class Replica:
     open_streams: int = 0
     # True until it is known better: a router that has just started must not refuse everybody.
     ready: bool = True
+    # Its name does not lead here any more: no new streams, and the connection ends with the last one.
+    leaving: bool = False
 
 
 @dataclass(slots=True)
 class _Model:
-    endpoints: tuple[str, ...]
+    # What each endpoint resolved to when it last did.
+    endpoints: dict[str, Sequence[str]]
     replicas: dict[str, Replica] = field(default_factory=dict)
 
 
 class Replicas:
     """Keeps replicas current while `watch` runs."""
 
-    def __init__(self, endpoints: Mapping[str, Sequence[str]], *, dial: Dial, probe: Dial) -> None:
-        self._models = {model: _Model(tuple(addresses)) for model, addresses in endpoints.items()}
+    def __init__(
+        self, endpoints: Mapping[str, Sequence[str]], *, dial: Dial, probe: Dial, resolve: Resolve = addresses_of
+    ) -> None:
+        self._models = {model: _Model(dict.fromkeys(names, ())) for model, names in endpoints.items()}
+        self._resolve = resolve
         # Readiness is asked on a client of its own, whose spans go nowhere.
         self._dial, self._probe = dial, probe
         self._probes: dict[str, Client] = {}
@@ -66,14 +84,19 @@ class Replicas:
         return len(self._models[model].replicas)
 
     @contextmanager
-    def chosen(self, model: str, attempt: int) -> Iterator[Client]:
-        """The ready replica with the fewest open streams; among equals each attempt takes the next one."""
-        replicas = sorted(self._models[model].replicas.values(), key=lambda each: each.address)
-        if not replicas:
+    def chosen(self, model: str, tried: set[str]) -> Iterator[Client]:
+        """The ready replica with the fewest open streams among those not `tried`, to which it is added.
+
+        One that was tried, is leaving or is not ready is better than none.
+        """
+        if not self._models[model].replicas:
             endpoints = ", ".join(self._models[model].endpoints)
             raise TokenwayError(Reason.SERVICE_UNAVAILABLE, f"{model}: no address found behind {endpoints}")
-        turned = replicas[(attempt - 1) % len(replicas) :] + replicas[: (attempt - 1) % len(replicas)]
-        replica = min(turned, key=lambda each: (not each.ready, each.open_streams))
+        replica = min(
+            self._models[model].replicas.values(),
+            key=lambda each: (each.address in tried, each.leaving, not each.ready, each.open_streams, each.address),
+        )
+        tried.add(replica.address)
         replica.open_streams += 1
         try:
             yield replica.client
@@ -83,22 +106,31 @@ class Replicas:
     async def resolve(self) -> None:
         """Looks every name up once; addresses that went away are closed when their streams have ended."""
         for model in self._models.values():
-            found = {address for each in model.endpoints for address in await self._addresses(each)}
-            for address in found - model.replicas.keys():
+            await self._look_up(model)
+            found = {address for addresses in model.endpoints.values() for address in addresses}
+            for address in sorted(found - model.replicas.keys()):
                 model.replicas[address] = Replica(address, self._dial(address))
-            for address in [each for each in model.replicas if each not in found]:
-                if not model.replicas[address].open_streams:
-                    await model.replicas.pop(address).client.close()
+            for replica in tuple(model.replicas.values()):
+                replica.leaving = replica.address not in found
+                if replica.leaving and not replica.open_streams:
+                    await self._drop(model, replica)
 
-    async def watch(self) -> None:
-        """Runs until it is cancelled."""
+    async def check(self) -> None:
+        """Asks every replica once whether it is ready."""
+        await asyncio.gather(*(self._check(each) for each in self._all()))
+
+    async def watch(self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """Runs until it is cancelled; whatever else happens is logged, and the next round tries again."""
         rounds = 0
         while True:
-            if rounds % round(_RESOLVE_SECONDS / _CHECK_SECONDS) == 0:
-                await self.resolve()
+            try:
+                if rounds % round(_RESOLVE_SECONDS / _CHECK_SECONDS) == 0:
+                    await self.resolve()
+                await self.check()
+            except Exception as error:
+                self._log.error("replicas not looked after in this round", exc_info=error)
             rounds += 1
-            await asyncio.gather(*(self._check(each) for each in self._all()))
-            await asyncio.sleep(_CHECK_SECONDS)
+            await sleep(_CHECK_SECONDS)
 
     async def close(self) -> None:
         """Ends every connection."""
@@ -110,27 +142,29 @@ class Replicas:
     def _all(self) -> list[Replica]:
         return [replica for model in self._models.values() for replica in model.replicas.values()]
 
+    async def _look_up(self, model: _Model) -> None:
+        """What cannot be resolved just now keeps the addresses that it had."""
+        for endpoint in model.endpoints:
+            try:
+                model.endpoints[endpoint] = await self._resolve(endpoint)
+            except (OSError, UnicodeError) as error:
+                self._log.warning("name not resolved", endpoint=endpoint, error=str(error))
+
+    async def _drop(self, model: _Model, replica: Replica) -> None:
+        del model.replicas[replica.address]
+        await replica.client.close()
+        if replica.address in self._probes:
+            await self._probes.pop(replica.address).close()
+
     async def _check(self, replica: Replica) -> None:
-        probe = self._probes.setdefault(replica.address, self._probe(replica.address))
+        if replica.address not in self._probes:
+            self._probes[replica.address] = self._probe(replica.address)
         request = health_pb2.HealthCheckRequest(service=_SERVICE)
         try:
-            response = await probe.unary(_CHECK, request, timeout_seconds=_CHECK_SECONDS)
+            response = await self._probes[replica.address].unary(_CHECK, request, timeout_seconds=_CHECK_SECONDS)
             ready = response.status == health_pb2.HealthCheckResponse.SERVING
         except TokenwayError:
             ready = False
         if ready != replica.ready:
             self._log.info("replica is ready" if ready else "replica is not ready", address=replica.address)
         replica.ready = ready
-
-    async def _addresses(self, endpoint: str) -> list[str]:
-        host, _, port = endpoint.rpartition(":")
-        if endpoint.startswith("unix:") or is_local(endpoint):
-            return [endpoint]
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            self._log.warning("name not resolved", endpoint=endpoint, error=str(error))
-            return []
-        return sorted(
-            {f"[{each[4][0]}]:{port}" if ":" in str(each[4][0]) else f"{each[4][0]}:{port}" for each in found}
-        )

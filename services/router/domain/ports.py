@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from libs.money import Price, Usage
@@ -50,6 +50,8 @@ class Attempt:
     ask: Ask
     model: Model
     number: int
+    # The replicas that had their try: the engines add the one they choose, and choose another while there is one.
+    tried: set[str] = field(default_factory=set)
 
 
 class Engines(Protocol):
@@ -66,8 +68,8 @@ class Engines(Protocol):
     def generate(self, attempt: Attempt) -> AbstractAsyncContextManager[AsyncIterator[EngineEvent]]:
         """EngineStarted, deltas, EngineFinished. Leaving the block aborts the engine's work.
 
-        A stream that ends without EngineFinished raises STREAM_BROKEN. A later attempt on the same model goes to
-        another replica if there is one.
+        A stream that ends without EngineFinished raises STREAM_BROKEN. An attempt goes to a replica that is not
+        among those tried, if there is one.
         """
         ...
 

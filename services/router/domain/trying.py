@@ -25,6 +25,8 @@ _ELSEWHERE = frozenset(
         Reason.STREAM_BROKEN,
         Reason.INTERNAL,
         Reason.CONTEXT_TOO_LONG,
+        # The engine's doing, when a draining replica has run out of patience: our own caller's leaving is no error.
+        Reason.CANCELLED,
     }
 )
 # The same model may do it a moment later. A prompt that is too long stays too long.
@@ -92,17 +94,18 @@ class Trying:
 
     async def _once_per_replica(self, model: Model, stack: AsyncExitStack) -> Begun:
         """One try on each replica, without waiting between: they fail one by one, seldom together."""
+        tried: set[str] = set()
         for left in reversed(range(max(1, self._engines.replicas(model.name)))):
             try:
-                return await self._once(model, stack)
+                return await self._once(model, tried, stack)
             except TokenwayError as error:
                 if not left or error.reason not in _LATER:
                     raise
         raise AssertionError("the last replica's error is raised")
 
-    async def _once(self, model: Model, stack: AsyncExitStack) -> Begun:
+    async def _once(self, model: Model, tried: set[str], stack: AsyncExitStack) -> Begun:
         self.attempts += 1
-        attempt = Attempt(self._request_id, self._ask, model, self.attempts)
+        attempt = Attempt(self._request_id, self._ask, model, self.attempts, tried)
         async with AsyncExitStack() as opened:
             events = await opened.enter_async_context(self._engines.generate(attempt))
             started = await anext(events)
