@@ -76,11 +76,11 @@ class CacheClient:
         rest = [each async for each in messages]
         if found.verdict != pb.VERDICT_HIT:
             return _VERDICTS.get(found.verdict, CacheVerdict.MISS)
-        if not rest or not rest[-1].HasField("stored"):
-            return CacheVerdict.UNAVAILABLE  # broken off: not an answer
+        if not rest or (finish_reason := _REASONS.get(rest[-1].stored.finish_reason)) is None:
+            return CacheVerdict.UNAVAILABLE  # broken off, or ended in a way that only a newer version knows
         return CachedAnswer(
             deltas=tuple(ProtoDelta.of(each.delta) for each in rest[:-1]),
-            finish_reason=_REASONS.get(rest[-1].stored.finish_reason, FinishReason.STOP),
+            finish_reason=finish_reason,
             origin=_origin(found),
         )
 

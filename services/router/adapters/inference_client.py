@@ -79,7 +79,10 @@ async def _events(stream: Stream[pb.GenerateResponse], model: str) -> AsyncGener
                 finished = message.finished
     if finished is None:
         raise TokenwayError(Reason.STREAM_BROKEN, f"{model} ended its stream without a last message")
-    reason = _REASONS.get(finished.finish_reason, FinishReason.STOP)
+    reason = _REASONS.get(finished.finish_reason)
+    if reason is None:
+        unknown = f"{model} ended its answer for reason {finished.finish_reason}, which this version does not know"
+        raise TokenwayError(Reason.STREAM_BROKEN, unknown)
     _describe(stream.span, finished, reason)
     yield EngineFinished(reason, usage_from_proto(finished.usage))
 

@@ -31,6 +31,7 @@ from services.router.domain.trying import Begun, Trying
 # How long the last message waits for the ledger, and for the cache to have the answer.
 _SETTLE_WAIT_SECONDS = 1.0
 _TIMER_SECONDS = 0.002
+_BY_BUDGET = frozenset({FinishReason.BUDGET, FinishReason.BUDGET_UNAVAILABLE})
 _BY_PLAN = frozenset({Outcome.FINISHED, Outcome.CACHED, Outcome.BUDGET})
 
 
@@ -70,7 +71,7 @@ class Answering:
 
     async def events(self) -> AsyncGenerator[Event]:
         """Started, deltas, Finished. Leaving early books what was delivered and aborts the engine's work."""
-        outcome = Outcome.CANCELLED
+        outcome = Outcome.FAILED  # unless it turns out otherwise
         try:
             found = await self._look_up_and_reserve()
             answer = self._replayed(found) if isinstance(found, CachedAnswer) else self._generated(found)
@@ -82,13 +83,17 @@ class Answering:
         except TokenwayError as error:
             outcome = Outcome.DEADLINE if error.reason is Reason.OUT_OF_TIME else Outcome.FAILED
             raise
-        except asyncio.CancelledError:
-            remaining = self._remaining_seconds()
-            # Timers fire a millisecond early at times.
-            outcome = Outcome.DEADLINE if remaining is not None and remaining < _TIMER_SECONDS else Outcome.CANCELLED
+        except (asyncio.CancelledError, GeneratorExit):
+            # The latter where the server was writing to a slow caller. Whoever leaves with the last message has it all.
+            outcome = self._interrupted() if outcome is Outcome.FAILED else outcome
             raise
         finally:
             self._close(outcome)
+
+    def _interrupted(self) -> Outcome:
+        remaining = self._remaining_seconds()
+        # Timers fire a millisecond early at times.
+        return Outcome.DEADLINE if remaining is not None and remaining < _TIMER_SECONDS else Outcome.CANCELLED
 
     async def _look_up_and_reserve(self) -> CachedAnswer | CacheVerdict:
         """At the same time. A hit costs nothing, so it is served also when the budget refuses."""
@@ -111,6 +116,8 @@ class Answering:
         return None
 
     async def _replayed(self, cached: CachedAnswer) -> AsyncGenerator[Event]:
+        # At once: a slow reader must not hold money until its lease expires and is presumed spent.
+        _ = self._account.close(Outcome.CACHED, why=self._plan.why)
         yield self._started(CacheVerdict.HIT)
         for delta in cached.deltas:
             yield delta
@@ -162,15 +169,20 @@ class Answering:
         return part
 
     async def _finished(self, finish_reason: FinishReason) -> Finished:
-        outcome = Outcome.BUDGET if finish_reason is self._account.ended_by else Outcome.FINISHED
+        outcome = Outcome.BUDGET if finish_reason in _BY_BUDGET else Outcome.FINISHED
         settling = self._account.close(outcome, why=self._plan.why)
         storing = self._storing.finish(self._model, self._request_id, self._account.usage, finish_reason)
         # So that whoever has read the last message finds the money booked and the answer cached; but not at any price.
         if storing is not None:
-            await asyncio.wait({storing}, timeout=self._tools.cache_wait_seconds)
-        await asyncio.wait({settling}, timeout=_SETTLE_WAIT_SECONDS)
+            await asyncio.wait({storing}, timeout=self._at_most(self._tools.cache_wait_seconds))
+        await asyncio.wait({settling}, timeout=self._at_most(_SETTLE_WAIT_SECONDS))
         booked, settled = _result(settling)
         return Finished(finish_reason, self._receipt(outcome, booked=booked, settled=settled))
+
+    def _at_most(self, seconds: float) -> float:
+        """Half of the time left, or less: an answer that is whole must not miss its deadline for its receipt."""
+        remaining = self._remaining_seconds()
+        return seconds if remaining is None else min(seconds, max(0.0, remaining / 2))
 
     def _close(self, outcome: Outcome) -> None:
         """The end of every request. Nothing here waits: the caller may be gone, its deadline past."""

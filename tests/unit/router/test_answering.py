@@ -1,0 +1,334 @@
+"""One answer from its plan to its receipt, however it ends: what is billed, stored, and left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from libs.background import Background
+from libs.errors import Reason, TokenwayError
+from libs.money import Usage
+from libs.resilience.retry import Retry
+from libs.testing.clock import ManualClock
+from services.router.domain.admission import Admission
+from services.router.domain.answer import CachedFrom, CacheVerdict, Event, Finished, FinishReason, Outcome, Receipt
+from services.router.domain.answering import Tools
+from services.router.domain.ask import Ask
+from services.router.domain.generate import Caller, Generate, Policy
+from services.router.domain.ports import (
+    Attempt,
+    Booked,
+    CachedAnswer,
+    CachePolicy,
+    CacheQuestion,
+    EngineEvent,
+    EngineFinished,
+    EngineStarted,
+    Lease,
+    Reservation,
+)
+from tests.unit.router.asks import PRINCIPAL, TIERS, ask
+
+SMALL, MEDIUM = TIERS[0], TIERS[1]
+AWAY = TokenwayError(Reason.SERVICE_UNAVAILABLE, "away")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A delta of so many tokens."""
+
+    tokens: int
+
+    def first(self, tokens: int) -> Piece | None:
+        return Piece(tokens) if tokens > 0 else None
+
+
+STOP = EngineFinished(FinishReason.STOP, Usage(output_tokens=2))
+ANSWER: tuple[Any, ...] = (EngineStarted(3, 0), Piece(1), Piece(1), STOP)
+HIT = CachedAnswer((Piece(1), Piece(1)), FinishReason.STOP, CachedFrom("first", 1, 1, Usage()))
+
+
+@dataclass
+class World:
+    """Every port of the router, scripted; it remembers what was done to it."""
+
+    answers: dict[str, Sequence[Any]] = field(default_factory=lambda: {SMALL.name: ANSWER, MEDIUM.name: ANSWER})
+    found: CachedAnswer | CacheVerdict | BaseException = CacheVerdict.MISS
+    refuse: BaseException | None = None
+    look_up_after: asyncio.Event | None = None
+    settle_after: asyncio.Event | None = None
+    ledger: list[str] = field(default_factory=list)
+    stored: list[tuple[str, int]] = field(default_factory=list)
+    ended: list[Receipt] = field(default_factory=list)
+    receipts: list[Receipt] = field(default_factory=list)
+    open_streams: int = 0
+    remaining: float | None = None
+
+    def ready(self, model: str) -> bool:
+        return True
+
+    def replicas(self, model: str) -> int:
+        return 1
+
+    @asynccontextmanager
+    async def generate(self, attempt: Attempt) -> AsyncIterator[AsyncIterator[EngineEvent]]:
+        self.open_streams += 1
+        try:
+            async with aclosing(self._events(self.answers[attempt.model.name])) as events:
+                yield events
+        finally:
+            self.open_streams -= 1
+
+    async def _events(self, script: Sequence[Any]) -> AsyncGenerator[EngineEvent]:
+        for each in script:
+            if isinstance(each, BaseException):
+                raise each
+            if isinstance(each, asyncio.Event):
+                await each.wait()
+            else:
+                yield each
+
+    async def lookup(self, question: CacheQuestion) -> CachedAnswer | CacheVerdict:
+        if self.look_up_after is not None:
+            await self.look_up_after.wait()
+        if isinstance(self.found, BaseException):
+            raise self.found
+        return self.found
+
+    async def fill(self, question: CacheQuestion, *, deltas: Sequence[Any], **_: Any) -> None:
+        self.stored.append((question.model.name, sum(each.tokens for each in deltas)))
+
+    async def reserve(self, reservation: Reservation) -> Lease:
+        if self.refuse is not None:
+            raise self.refuse
+        self.ledger.append("reserve")
+        return Lease(reservation.want_output_tokens, deliver_until=float("inf"), renew_at=2_000_000_000.0)
+
+    async def extend(self, reservation: Reservation, **_: Any) -> Lease:
+        raise TokenwayError(Reason.BUDGET_EXCEEDED, "spent")
+
+    async def settle(self, reservation: Reservation, *, usage: Usage, outcome: Outcome, why: str) -> Booked:
+        if self.settle_after is not None:
+            await self.settle_after.wait()
+        self.ledger.append(f"settle {reservation.model} {usage.output_tokens} {outcome}")
+        return Booked(7, 0)
+
+    async def release(self, reservation: Reservation) -> None:
+        self.ledger.append("release")
+
+    def routed(self, plan: object) -> None: ...
+
+    def first_token(self, model: str, *, after_seconds: float) -> None: ...
+
+    def discarded(self, model: str, *, tokens: int) -> None: ...
+
+    def ended_with(self, receipt: Receipt) -> None:
+        self.ended.append(receipt)
+
+
+class Watching:
+    """The world's Watcher side: its `ended` is a list there."""
+
+    def __init__(self, world: World) -> None:
+        self.routed, self.first_token, self.discarded = world.routed, world.first_token, world.discarded
+        self.ended = world.ended_with
+
+
+@asynccontextmanager
+async def router(world: World, *, limit: int = 1) -> AsyncIterator[Generate]:
+    """One place alone, so that one that leaks is seen."""
+    async with Background(drain_seconds=5) as background:
+        yield Generate(
+            models=(SMALL, MEDIUM),
+            engines=world,
+            budget=world,
+            admission=Admission(max_concurrent_requests=limit),
+            tools=Tools(
+                cache=world,
+                background=background,
+                watcher=Watching(world),
+                clock=ManualClock(),
+                cache_wait_seconds=1,
+            ),
+            policy=Policy(Retry(1, 1, 1), 100, 1_000, {PRINCIPAL.organisation: CachePolicy()}),
+        )
+
+
+def stream(opened: Generate, world: World, asked: Ask | None = None) -> AsyncGenerator[Event]:
+    caller = Caller(PRINCIPAL, "request", lambda: world.remaining, world.receipts.append)
+    return opened.stream(asked or ask(), caller)
+
+
+async def events(world: World, asked: Ask | None = None) -> list[Event]:
+    async with router(world) as opened, aclosing(stream(opened, world, asked)) as answer:
+        return [each async for each in answer]
+
+
+def last(found: list[Event]) -> Finished:
+    assert isinstance(found[-1], Finished)
+    return found[-1]
+
+
+async def test_an_answer_is_delivered_settled_and_stored() -> None:
+    world = World()
+    finished = last(await events(world))
+    assert (finished.finish_reason, finished.receipt.settled, finished.receipt.cost_micro_usd) == ("STOP", True, 7)
+    assert world.ledger == ["reserve", f"settle {SMALL.name} 2 FINISHED"]
+    assert world.stored == [(SMALL.name, 2)]
+    assert [each.outcome for each in world.ended] == [Outcome.FINISHED]
+
+
+async def test_after_a_fallback_the_answer_is_stored_as_that_of_the_model_that_gave_it() -> None:
+    world = World(answers={SMALL.name: (AWAY,), MEDIUM.name: ANSWER})
+    finished = last(await events(world))
+    assert world.stored == [(MEDIUM.name, 2)]
+    assert finished.receipt.model == MEDIUM.name
+    assert world.ledger[-1] == f"settle {MEDIUM.name} 2 FINISHED"
+
+
+@pytest.mark.parametrize("reason", set(FinishReason) - {FinishReason.STOP})
+async def test_an_answer_that_did_not_come_to_its_own_end_is_not_stored(reason: FinishReason) -> None:
+    world = World(answers={SMALL.name: (*ANSWER[:-1], replace(STOP, finish_reason=reason))})
+    assert last(await events(world)).finish_reason is reason
+    assert world.stored == []
+
+
+async def test_an_answer_without_a_token_costs_its_input() -> None:
+    world = World(answers={SMALL.name: (EngineStarted(3, 0), STOP)})
+    assert last(await events(world)).receipt.usage == Usage(3, 0, 0, source="ENGINE")  # type: ignore[arg-type]
+    assert world.ledger[-1] == f"settle {SMALL.name} 0 FINISHED"
+
+
+async def test_a_delta_without_tokens_is_passed_on() -> None:
+    world = World(answers={SMALL.name: (EngineStarted(3, 0), Piece(0), Piece(2), Piece(0), STOP)})
+    found = await events(world)
+    assert [each.tokens for each in found if isinstance(each, Piece)] == [0, 2, 0]
+
+
+async def test_more_than_was_asked_for_is_cut_and_says_length() -> None:
+    world = World(answers={SMALL.name: (EngineStarted(3, 0), Piece(30), STOP)})
+    finished = last(await events(world, ask(max_tokens=16)))
+    assert (finished.finish_reason, finished.receipt.outcome) == (FinishReason.LENGTH, Outcome.FINISHED)
+    assert finished.receipt.usage.output_tokens == 16
+    assert world.stored == []
+
+
+async def test_a_budget_that_refuses_more_cuts_the_answer_and_says_so() -> None:
+    world = World(answers={SMALL.name: (EngineStarted(3, 0), Piece(90), Piece(30), STOP)})
+    finished = last(await events(world, ask(max_tokens=1_000)))
+    assert (finished.finish_reason, finished.receipt.outcome) == (FinishReason.BUDGET, Outcome.BUDGET)
+    assert finished.receipt.usage.output_tokens == 100
+    assert world.stored == []
+
+
+async def test_a_hit_returns_the_reservation_before_it_is_streamed() -> None:
+    world = World(found=HIT)
+    async with router(world) as opened, aclosing(stream(opened, world)) as answer:
+        await anext(answer)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert world.ledger == ["reserve", "release"], "a slow reader must not hold it until it is presumed spent"
+        assert last([each async for each in answer]).receipt.outcome is Outcome.CACHED
+
+
+async def test_a_spent_budget_serves_hits() -> None:
+    world = World(found=HIT, refuse=TokenwayError(Reason.BUDGET_EXCEEDED, "spent"))
+    assert last(await events(world)).receipt.cost_micro_usd == 0
+    assert world.ledger == []
+
+
+@pytest.mark.parametrize("after", range(4))
+async def test_a_caller_that_leaves_after_any_event_leaves_nothing_behind(after: int) -> None:
+    world = World()
+    async with router(world) as opened:
+        answer = stream(opened, world)
+        for _ in range(after):
+            await anext(answer)
+        await answer.aclose()
+        assert world.open_streams == 0
+        last(await everything(opened, world))
+    outcomes = [each.outcome for each in world.ended]
+    assert outcomes == ([Outcome.CANCELLED] if after else []) + [Outcome.FINISHED]
+    assert len(world.ledger) == (4 if after else 2), "every reservation is settled or released"
+
+
+async def everything(opened: Generate, world: World) -> list[Event]:
+    async with aclosing(stream(opened, world)) as answer:
+        return [each async for each in answer]
+
+
+@pytest.mark.parametrize("place", ["look-up", "first token", "mid-answer", "settle"])
+async def test_a_caller_that_is_cancelled_anywhere_leaves_nothing_behind(place: str) -> None:
+    gate, world = asyncio.Event(), World()
+    scripts = {"first token": (gate, *ANSWER), "mid-answer": (*ANSWER[:2], gate, *ANSWER[2:])}
+    world.answers[SMALL.name] = scripts.get(place, ANSWER)
+    world.look_up_after = gate if place == "look-up" else None
+    world.settle_after = gate if place == "settle" else None
+    async with router(world) as opened:
+        asking = asyncio.create_task(everything(opened, world))
+        for _ in range(30):
+            await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert world.open_streams == 0
+        gate.set()
+        last(await everything(opened, world))
+    assert [each.outcome for each in world.ended] == [Outcome.CANCELLED, Outcome.FINISHED]
+    closed = [each for each in world.ledger if each != "reserve"]
+    assert len(closed) == world.ledger.count("reserve") == 2
+    assert [name for name in map(str, asyncio.all_tasks()) if "lease" in name] == []
+
+
+@pytest.mark.parametrize("broken", ["cache", "budget", "engine", "mid-answer"])
+async def test_a_bug_is_a_failure_and_leaves_nothing_behind(broken: str) -> None:
+    bug, world = ZeroDivisionError(), World()
+    if broken == "cache":
+        world.found = bug
+    elif broken == "budget":
+        world.refuse = bug
+    else:
+        world.answers[SMALL.name] = (bug,) if broken == "engine" else (*ANSWER[:2], bug)
+    async with router(world) as opened:
+        with pytest.raises((ZeroDivisionError, ExceptionGroup)):
+            await everything(opened, world)
+        world.found, world.refuse, world.answers[SMALL.name] = CacheVerdict.MISS, None, ANSWER
+        last(await everything(opened, world))
+    assert [each.outcome for each in world.ended] == [Outcome.FAILED, Outcome.FINISHED]
+    assert world.open_streams == 0
+    if broken == "mid-answer":
+        assert [each.outcome for each in world.receipts] == [Outcome.FAILED], "what was delivered is on the bill"
+
+
+async def test_a_deadline_that_passes_while_a_slow_caller_reads_is_a_deadline() -> None:
+    world = World(remaining=0.0)
+    async with router(world) as opened:
+        answer = stream(opened, world)
+        await anext(answer)
+        await anext(answer)
+        await answer.aclose()
+    assert [each.outcome for each in world.ended] == [Outcome.DEADLINE]
+
+
+async def test_a_slow_ledger_does_not_turn_a_whole_answer_into_a_missed_deadline() -> None:
+    world = World(settle_after=asyncio.Event(), remaining=0.05)
+    async with asyncio.timeout(0.5), router(world) as opened, aclosing(stream(opened, world)) as answer:
+        finished = last([each async for each in answer])
+        assert world.settle_after is not None
+        world.settle_after.set()
+    assert not finished.receipt.settled
+    assert world.ledger[-1] == f"settle {SMALL.name} 2 FINISHED"
+
+
+async def test_a_refused_request_gives_its_place_back() -> None:
+    world = World(refuse=TokenwayError(Reason.BUDGET_EXCEEDED, "spent"))
+    async with router(world) as opened:
+        for _ in range(3):
+            with pytest.raises(TokenwayError) as caught:
+                await everything(opened, world)
+            assert caught.value.reason is Reason.BUDGET_EXCEEDED
