@@ -1,23 +1,20 @@
 """Reservations a second of the ledger in Redis, beside the least that a script call can cost, in the same run.
 
-    python -m tests.bench.bench_ledger [--seconds 3] [--fsync always|everysec|no]
-
 A reservation is a Reserve and its Settle, in an organisation with limits in all of its scopes and windows: two calls.
 The bare call is an EVALSHA of `return 1` through the same client. Both with so many callers at once, in one process.
-The processor's time is told too: it says more on a machine that does other things meanwhile.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
+import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
-from statistics import quantiles
 
 from redis.asyncio import Redis
 
@@ -31,6 +28,7 @@ from services.budget.domain.lease import LeasePolicy, Reservation, ReservationId
 from services.budget.domain.limits import WINDOWS, Limit, Principal
 from services.budget.domain.money import MAX_LIMIT_MICRO_USD
 from services.budget.domain.receipt import Outcome, Settlement
+from tests.bench.measure import Table, in_turns, percentile, ratio
 
 CALLERS = (1, 32)
 ADA = Principal(key_id="ada", organisation="acme")
@@ -38,46 +36,62 @@ PRICE = Price(200_000, 100_000, 200_000, "1")
 USAGE = Usage(120, 0, 200, UsageSource.ENGINE)
 
 
+Case = tuple[str, int]
+Pair = Callable[[], Awaitable[None]]
+BARE, LEDGER = "bare EVALSHA", "ledger"
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What so many callers got done."""
+    """What so many callers got done in one round."""
 
-    per_second: float
-    p50_ms: float
-    p99_ms: float
-    our_cpu_us: float
-    redis_cpu_us: float
+    seconds: float
+    pair_seconds: list[float]
+    our_cpu_seconds: float
+    redis_cpu_seconds: float
+
+    @property
+    def pairs_per_second(self) -> float:
+        return len(self.pair_seconds) / self.seconds
 
 
-async def main(seconds: float, fsync: str) -> None:
+async def bench(*, quick: bool) -> Sequence[Table]:
+    rounds, seconds = (3, 0.4) if quick else (5, 1.0)
     with (
         tempfile.TemporaryDirectory(prefix="tokenway-") as folder,
-        RedisServer(binary=valkey_binary(), folder=Path(folder), options=("--appendfsync", fsync)) as server,
+        RedisServer(binary=valkey_binary(), folder=Path(folder)) as server,  # each write is flushed, as by default
     ):
         redis = redis_client(server.url)
-        ledger = await _ledger(redis)
-        ids = count()
-
-        async def reservation() -> None:
-            name = ReservationId(f"r{next(ids)}")
-            await ledger.reserve(Reservation(name, name, ADA, "llama-3-7b", PRICE, 200, 256, 512))
-            await ledger.settle(Settlement(name, "acme", USAGE, Outcome.FINISHED, "cheapest of 3 that qualify"))
-
-        bare = await redis.script_load("return 1")
-
-        async def two_bare_calls() -> None:
-            for _ in range(2):
-                await redis.evalsha(bare, 1, "tw:{acme}:clock")
-
-        print(f"appendfsync {fsync}; a pair is two script calls: Reserve and Settle, or two that do nothing")
-        print(f"{'callers':>8} {'':12} {'pairs/s':>9} {'p50 ms':>8} {'p99 ms':>8} {'our µs':>8} {'Redis µs':>8}")
-        for callers in CALLERS:
-            least = await _measured(two_bare_calls, callers, seconds, redis)
-            ours = await _measured(reservation, callers, seconds, redis)
-            _print(callers, "bare EVALSHA", least)
-            _print(callers, "ledger", ours)
-            print(f"{callers:8} {'ratio':12} {ours.per_second / least.per_second:9.2f}")
+        pairs = {BARE: await _two_bare_calls(redis), LEDGER: await _reservations(redis)}
+        cases = {
+            (name, callers): partial(_measured, pair, callers, seconds, redis)
+            for callers in CALLERS
+            for name, pair in pairs.items()
+        }
+        measured = await in_turns(cases, rounds=rounds)
         await redis.aclose()
+    return (_table(measured),)
+
+
+async def _two_bare_calls(redis: Redis) -> Pair:
+    bare = await redis.script_load("return 1")
+
+    async def two() -> None:
+        for _ in range(2):
+            await redis.evalsha(bare, 1, "tw:{acme}:clock")
+
+    return two
+
+
+async def _reservations(redis: Redis) -> Pair:
+    ledger, ids = await _ledger(redis), count()
+
+    async def one() -> None:
+        name = ReservationId(f"r{next(ids)}")
+        await ledger.reserve(Reservation(name, name, ADA, "llama-3-7b", PRICE, 200, 256, 512))
+        await ledger.settle(Settlement(name, "acme", USAGE, Outcome.FINISHED, "cheapest of 3 that qualify"))
+
+    return one
 
 
 async def _ledger(redis: Redis) -> RedisLedger:
@@ -93,7 +107,7 @@ async def _ledger(redis: Redis) -> RedisLedger:
     return ledger
 
 
-async def _measured(do: Callable[[], Awaitable[None]], callers: int, seconds: float, redis: Redis) -> Measured:
+async def _measured(do: Pair, callers: int, seconds: float, redis: Redis) -> Measured:
     took: list[float] = []
     redis_cpu, our_cpu = await _cpu_seconds(redis), time.process_time()
     began = time.perf_counter()
@@ -105,9 +119,7 @@ async def _measured(do: Callable[[], Awaitable[None]], callers: int, seconds: fl
 
     await asyncio.gather(*(caller() for _ in range(callers)))
     elapsed, our_cpu = time.perf_counter() - began, time.process_time() - our_cpu
-    redis_cpu = await _cpu_seconds(redis) - redis_cpu
-    cuts, pairs = quantiles(took, n=100), len(took)
-    return Measured(pairs / elapsed, cuts[49] * 1e3, cuts[98] * 1e3, our_cpu / pairs * 1e6, redis_cpu / pairs * 1e6)
+    return Measured(elapsed, took, our_cpu, await _cpu_seconds(redis) - redis_cpu)
 
 
 async def _cpu_seconds(redis: Redis) -> float:
@@ -115,14 +127,23 @@ async def _cpu_seconds(redis: Redis) -> float:
     return float(used["used_cpu_user"]) + float(used["used_cpu_sys"])
 
 
-def _print(callers: int, name: str, each: Measured) -> None:
-    times = f"{each.p50_ms:8.2f} {each.p99_ms:8.2f} {each.our_cpu_us:8.0f} {each.redis_cpu_us:8.0f}"
-    print(f"{callers:8} {name:12} {each.per_second:9.0f} {times}")
+def _table(measured: Mapping[Case, Sequence[Measured]]) -> Table:
+    def speeds(case: Case) -> list[float]:
+        return [each.pairs_per_second for each in measured[case]]
 
+    def row(case: Case) -> tuple[str, ...]:
+        name, callers = case
+        here = measured[case]
+        took = [seconds for each in here for seconds in each.pair_seconds]
+        return (
+            name,
+            str(callers),
+            f"{statistics.median(speeds(case)):,.0f}",
+            f"{ratio(speeds(case), speeds((BARE, callers))):.2f}",
+            *(f"{percentile(took, percent) * 1e3:.2f}" for percent in (50, 99)),
+            f"{sum(each.our_cpu_seconds for each in here) / len(took) * 1e6:.0f}",
+            f"{sum(each.redis_cpu_seconds for each in here) / len(took) * 1e6:.0f}",
+        )
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("--fsync", choices=("always", "everysec", "no"), default="always")
-    arguments = parser.parse_args()
-    asyncio.run(main(arguments.seconds, arguments.fsync))
+    columns = ("a pair is two calls", "callers", "pairs/s", "× bare", "p50 ms", "p99 ms", "our CPU µs", "Redis CPU µs")
+    return Table("The ledger: Reserve and Settle", columns, tuple(row(case) for case in measured))
