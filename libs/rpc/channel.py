@@ -37,10 +37,14 @@ SERVER_OPTIONS = (
 )
 
 
-def dial(address: str, *, tls: Tls | None = None) -> grpc.aio.Channel:
-    """A channel to one address. Plaintext leaves this machine never: INVALID_REQUEST says what to configure."""
+def dial(address: str, *, tls: Tls | None = None, host: str | None = None) -> grpc.aio.Channel:
+    """A channel to one address. Plaintext leaves this machine never: INVALID_REQUEST says what to configure.
+
+    `host` is the name behind which the address was found, where it was: the certificate has to be for that.
+    """
     if tls is not None:
-        return grpc.aio.secure_channel(address, tls.channel_credentials(), options=CHANNEL_OPTIONS)
+        named = (("grpc.ssl_target_name_override", host),) if host else ()
+        return grpc.aio.secure_channel(address, tls.channel_credentials(), options=(*CHANNEL_OPTIONS, *named))
     refuse_plaintext(address, "dial")
     return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
 

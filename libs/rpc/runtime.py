@@ -53,7 +53,7 @@ class Runtime:
         guard      a stranger gets an error like any other, and nothing behind it runs
         inner      the service's own: authentication
         """
-        guard = () if public or self.mesh_tls is not None else (mesh_guard(mesh_token=self.mesh_token),)
+        guard = (mesh_guard(mesh_token=self.mesh_token),) if self.asks_for_token(public=public) else ()
         return compose(
             (
                 identity(trusted=not public),
@@ -67,8 +67,15 @@ class Runtime:
             )
         )
 
-    def client(self, address: str, *, service: str, tracer: Tracer | None = None) -> Client:
-        """A client of another service of the mesh; close it. Another tracer is for calls that belong to no request."""
+    def asks_for_token(self, *, public: bool) -> bool:
+        """Whether a port demands the mesh token: an internal one does, unless the handshake refuses strangers."""
+        return not public and not (self.mesh_tls is not None and self.mesh_tls.mutual)
+
+    def client(self, address: str, *, service: str, tracer: Tracer | None = None, host: str | None = None) -> Client:
+        """A client of another service of the mesh; close it. Another tracer is for calls that belong to no request.
+
+        `host`: the name that was resolved to this address.
+        """
         metadata = {MESH_TOKEN_KEY: self.mesh_token} if self.mesh_token else {}
-        channel = dial(address, tls=self.mesh_tls)
+        channel = dial(address, tls=self.mesh_tls, host=host)
         return Client(channel, service=service, tracer=tracer or self.tracer, metadata=metadata)

@@ -63,7 +63,7 @@ class RpcServer:
             (GrpcHandlers(routes=routes, surround=surround, open_calls=self._open_calls),)
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        token = None if public or runtime.mesh_tls is not None else runtime.mesh_token
+        token = runtime.mesh_token if runtime.asks_for_token(public=public) else None
         self._server.add_generic_rpc_handlers(_reflection(self._services, mesh_token=token))
 
     async def __aenter__(self) -> Self:

@@ -16,10 +16,15 @@ class Tls:
     key_file: str
     ca_file: str | None = None
 
+    @property
+    def mutual(self) -> bool:
+        """Whether the handshake refuses strangers."""
+        return self.ca_file is not None
+
     def server_credentials(self) -> grpc.ServerCredentials:
         """For a listening port. OSError names a file that cannot be read."""
         pair = (Path(self.key_file).read_bytes(), Path(self.certificate_file).read_bytes())
-        return grpc.ssl_server_credentials([pair], self._authority(), require_client_auth=self.ca_file is not None)
+        return grpc.ssl_server_credentials([pair], self._authority(), require_client_auth=self.mutual)
 
     def channel_credentials(self) -> grpc.ChannelCredentials:
         """For dialling."""

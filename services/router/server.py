@@ -95,8 +95,8 @@ async def _client(address: str, service: str, runtime: Runtime, stack: AsyncExit
 async def _engines(config: RouterConfig, runtime: Runtime, stack: AsyncExitStack) -> InferenceClient:
     replicas = Replicas(
         config.endpoints,
-        dial=lambda address: runtime.client(address, service="inference"),
-        probe=lambda address: runtime.client(address, service="inference", tracer=NoOpTracer()),
+        dial=lambda address, host: runtime.client(address, service="inference", host=host),
+        probe=lambda address, host: runtime.client(address, service="inference", host=host, tracer=NoOpTracer()),
     )
     stack.push_async_callback(replicas.close)
     await replicas.resolve()

@@ -28,7 +28,8 @@ _CHECK = Method(
     "grpc.health.v1.Health", "Check", health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse, Shape.UNARY_UNARY
 )
 
-Dial = Callable[[str], Client]
+# Connects to an address, which was found behind a host of that name (None: by itself).
+Dial = Callable[[str, str | None], Client]
 # The addresses behind `host:port`; an OSError when nobody can tell.
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
 
@@ -48,6 +49,7 @@ class Replica:
     """One address, its connection, and what is known of it."""
 
     address: str
+    host: str | None
     client: Client
     open_streams: int = 0
     # True until it is known better: a router that has just started must not refuse everybody.
@@ -107,9 +109,10 @@ class Replicas:
         """Looks every name up once; addresses that went away are closed when their streams have ended."""
         for model in self._models.values():
             await self._look_up(model)
-            found = {address for addresses in model.endpoints.values() for address in addresses}
-            for address in sorted(found - model.replicas.keys()):
-                model.replicas[address] = Replica(address, self._dial(address))
+            found = {address: name for name, addresses in model.endpoints.items() for address in addresses}
+            for address in sorted(found.keys() - model.replicas.keys()):
+                host = None if found[address] == address else found[address].rpartition(":")[0]
+                model.replicas[address] = Replica(address, host, self._dial(address, host))
             for replica in tuple(model.replicas.values()):
                 replica.leaving = replica.address not in found
                 if replica.leaving and not replica.open_streams:
@@ -158,7 +161,7 @@ class Replicas:
 
     async def _check(self, replica: Replica) -> None:
         if replica.address not in self._probes:
-            self._probes[replica.address] = self._probe(replica.address)
+            self._probes[replica.address] = self._probe(replica.address, replica.host)
         request = health_pb2.HealthCheckRequest(service=_SERVICE)
         try:
             response = await self._probes[replica.address].unary(_CHECK, request, timeout_seconds=_CHECK_SECONDS)

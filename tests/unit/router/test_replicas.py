@@ -45,11 +45,12 @@ class World:
             resolve=self._resolve,
         )
 
-    def _dial(self, address: str) -> FakeClient:
+    def _dial(self, address: str, host: str | None) -> FakeClient:
+        assert host == "model.test"
         self.dialled[address] = FakeClient(address, self.answers)
         return self.dialled[address]
 
-    def _probe(self, address: str) -> FakeClient:
+    def _probe(self, address: str, host: str | None) -> FakeClient:
         self.probes.append(FakeClient(address, self.answers))
         return self.probes[-1]
 

@@ -45,7 +45,7 @@ async def each_of(messages: Sequence[Any]) -> AsyncIterator[Any]:
 @pytest.mark.parametrize("reason", [generation_pb2.FINISH_REASON_UNSPECIFIED, OF_A_NEWER_VERSION])
 async def test_an_engines_unknown_ending_breaks_the_answer(reason: Any) -> None:
     client = Streaming(inference_pb2.GenerateResponse(finished=inference_pb2.Finished(finish_reason=reason)))
-    replicas = Replicas({TIERS[0].name: ["unix:/model"]}, dial=lambda _: client, probe=lambda _: client)  # type: ignore[arg-type,return-value]
+    replicas = Replicas({TIERS[0].name: ["unix:/model"]}, dial=lambda *_: client, probe=lambda *_: client)  # type: ignore[arg-type]
     await replicas.resolve()
     async with InferenceClient(replicas).generate(Attempt("request", ask(), TIERS[0], 1)) as events:
         with pytest.raises(TokenwayError) as caught:
