@@ -14,8 +14,8 @@ from tokenway.common.v1.money_pb2 import Receipt
 
 
 def test_every_reason_of_the_proto_is_one_of_ours_and_has_a_code() -> None:
-    documented = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.DESCRIPTOR.values_by_name} - {"UNSPECIFIED"}
-    assert documented == set(Reason)
+    documented = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.DESCRIPTOR.values_by_name}
+    assert documented == {*Reason, "UNSPECIFIED"}
     assert set(CODES) == set(Reason)
 
 
