@@ -31,7 +31,7 @@ QUESTION = question("What is the capital of France? " * 20)
 
 
 async def bench(*, quick: bool) -> Sequence[Table]:
-    rounds, lookups = (3, 200) if quick else (10, 300)
+    rounds, lookups = (2, 300) if quick else (10, 300)
     with tempfile.TemporaryDirectory(prefix="tokenway-") as name:
         folder = Path(name)
         # A flush at every write is for tests of crashes.

@@ -56,7 +56,7 @@ class Measured:
 
 
 async def bench(*, quick: bool) -> Sequence[Table]:
-    rounds, seconds = (3, 0.4) if quick else (5, 1.0)
+    rounds, seconds = (2, 0.4) if quick else (5, 1.0)
     with (
         tempfile.TemporaryDirectory(prefix="tokenway-") as folder,
         RedisServer(binary=valkey_binary(), folder=Path(folder)) as server,  # each write is flushed, as by default

@@ -65,7 +65,7 @@ class BenchedMesh:
 
 
 async def bench(*, quick: bool) -> Sequence[Table]:
-    rounds, seconds = (3, 0.4) if quick else (5, 1.5)
+    rounds, seconds = (2, 0.4) if quick else (5, 1.5)
     asked, streamed = _asked(seconds), _streamed(seconds)
     async with benched_mesh() as mesh:
         cases: dict[Any, Callable[[], Coroutine[Any, Any, Figures]]] = {
