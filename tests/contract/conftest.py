@@ -25,7 +25,11 @@ async def vllm(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[VllmEn
         yield engine
 
 
-@pytest.fixture(scope="session", params=["scripted", pytest.param("vllm", marks=pytest.mark.vllm)])
+# The first test waits for vLLM's engine: several times its 20 s on a busy machine.
+_VLLM = pytest.param("vllm", marks=[pytest.mark.vllm, pytest.mark.timeout(300)])
+
+
+@pytest.fixture(scope="session", params=["scripted", _VLLM])
 def engine(request: pytest.FixtureRequest) -> Engine:
     chosen: Engine = request.getfixturevalue(request.param)
     return chosen

@@ -54,7 +54,8 @@ from tests.contract.engines import (
     vllm_engine,
 )
 
-pytestmark = [pytest.mark.vllm, pytest.mark.asyncio(loop_scope="session")]
+# An engine takes 20 s to start, several times that on a busy machine.
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="session")]
 
 SCHEMA = {
     "type": "object",
