@@ -8,8 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from libs.testing.valkey import RedisServer, redis_binary, valkey_binary
+
+# No verdict hangs on seconds: the machines that run this are busy.
+settings.register_profile("tokenway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tokenway")
 
 
 @pytest.fixture(scope="session")

@@ -79,7 +79,7 @@ def test_no_field_of_a_question_was_forgotten_here() -> None:
     assert reachable_fields(cache_pb2.Question.DESCRIPTOR) - tried == only_hold_a_message
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(questions)
 def test_generated_questions_that_differ_in_one_place_share_no_key(question: cache_pb2.Question) -> None:
     own = key(question)
@@ -89,7 +89,7 @@ def test_generated_questions_that_differ_in_one_place_share_no_key(question: cac
             assert key(change.message) != own, change.path
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(questions, questions)
 def test_any_two_questions_share_a_key_only_if_they_are_the_same(
     one: cache_pb2.Question, other: cache_pb2.Question
@@ -97,7 +97,7 @@ def test_any_two_questions_share_a_key_only_if_they_are_the_same(
     assert (key(one) == key(other)) == (_plain(domain(one)) == _plain(domain(other)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(questions)
 def test_a_key_is_the_same_for_the_same_question_and_never_a_partition(question: cache_pb2.Question) -> None:
     copy = cache_pb2.Question.FromString(question.SerializeToString(deterministic=True))
