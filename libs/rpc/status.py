@@ -7,6 +7,8 @@ where they apply; then whatever the service attached (a Receipt). Source: google
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import grpc
 from google.protobuf.any_pb2 import Any
@@ -17,10 +19,17 @@ from google.rpc.status_pb2 import Status
 
 from libs.errors import FieldViolation, QuotaViolation, Reason, TokenwayError
 
+Part = TypeVar("Part", bound=Message)
 DOMAIN = "tokenway"
 DETAILS_KEY = "grpc-status-details-bin"
 # What a caller is told of a bug of ours: the cause stays in the log and the span.
 INTERNAL_MESSAGE = "internal error; quote the request id to whoever runs this mesh"
+
+# A status travels in a header, of which peers take 8 KiB: the message percent-encoded (three times as long at worst),
+# and again with the details in base64. What is longer would reach nobody; the rest of the room is for receipts.
+_MAX_MESSAGE_BYTES = 600
+_MAX_TEXT_BYTES = 256
+_MAX_KIND_BYTES = 1_000
 
 _Code = grpc.StatusCode
 CODES: dict[Reason, grpc.StatusCode] = {
@@ -67,13 +76,14 @@ _BARE: dict[grpc.StatusCode, Reason] = {
 def to_status(error: TokenwayError, request_id: str = "") -> Status:
     """The error as a status with details. INTERNAL loses its message: it may hold what the caller must not see."""
     internal = error.reason is Reason.INTERNAL
-    metadata = {"request_id": request_id} if internal else dict(error.metadata)
-    status = Status(code=CODES[error.reason].value[0], message=INTERNAL_MESSAGE if internal else error.message)
-    details: list[Message] = [ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)]
+    metadata = {"request_id": request_id} if internal else error.metadata
+    message = INTERNAL_MESSAGE if internal else _cut(error.message, _MAX_MESSAGE_BYTES)
+    status = Status(code=CODES[error.reason].value[0], message=message)
+    details: list[Message] = [ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=_metadata(metadata))]
     if error.fields:
-        details.append(BadRequest(field_violations=[_field(each) for each in error.fields]))
+        details.append(BadRequest(field_violations=_fitting(_field(each) for each in error.fields)))
     if error.quotas:
-        details.append(QuotaFailure(violations=[_quota(each) for each in error.quotas]))
+        details.append(QuotaFailure(violations=_fitting(_quota(each) for each in error.quotas)))
     if error.retry_after_seconds is not None:
         details.append(RetryInfo(retry_delay=_duration(error.retry_after_seconds)))
     if request_id:
@@ -110,8 +120,9 @@ def from_rpc_error(error: grpc.aio.AioRpcError, service: str) -> TokenwayError:
         except DecodeError:
             pass  # not ours to trust: the bare code says what is known
     reason = _BARE.get(error.code(), Reason.INTERNAL)
-    message = f"{service}: {error.details() or error.code().name}"
-    return TokenwayError(reason, message, metadata={"service": service})
+    # Not its details: they name addresses inside the mesh. The cause holds them, for whoever looks after it.
+    said = "cannot be reached" if reason is Reason.SERVICE_UNAVAILABLE else f"answered {error.code().name}"
+    return TokenwayError(reason, f"{service} {said}", metadata={"service": service})
 
 
 def receipt_of(error: TokenwayError, kind: type[Message]) -> Message | None:
@@ -133,11 +144,36 @@ def _reason(info: ErrorInfo, code: int) -> Reason:
 
 
 def _field(violation: FieldViolation) -> BadRequest.FieldViolation:
-    return BadRequest.FieldViolation(field=violation.field, description=violation.description)
+    field, description = _cut(violation.field, _MAX_TEXT_BYTES), _cut(violation.description, _MAX_TEXT_BYTES)
+    return BadRequest.FieldViolation(field=field, description=description)
 
 
 def _quota(violation: QuotaViolation) -> QuotaFailure.Violation:
-    return QuotaFailure.Violation(subject=violation.subject, description=violation.description)
+    subject, description = _cut(violation.subject, _MAX_TEXT_BYTES), _cut(violation.description, _MAX_TEXT_BYTES)
+    return QuotaFailure.Violation(subject=subject, description=description)
+
+
+def _metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    entries = (ErrorInfo(metadata={key: _cut(value, _MAX_TEXT_BYTES)}) for key, value in metadata.items())
+    return {key: value for each in _fitting(entries) for key, value in each.metadata.items()}
+
+
+def _fitting(details: Iterable[Part]) -> list[Part]:
+    """The first of them, as many as there is room for."""
+    room, fitting = _MAX_KIND_BYTES, []
+    for each in details:
+        room -= each.ByteSize()
+        if room < 0:
+            break
+        fitting.append(each)
+    return fitting
+
+
+def _cut(text: str, limit_bytes: int) -> str:
+    encoded = text.encode()
+    if len(encoded) <= limit_bytes:
+        return text
+    return encoded[: limit_bytes - len("…".encode())].decode(errors="ignore") + "…"
 
 
 def _duration(seconds: float) -> Duration:
