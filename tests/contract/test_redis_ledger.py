@@ -84,6 +84,31 @@ async def test_whoever_finds_leases_expired_hears_of_it(redis_servers: RedisServ
     assert heard == [Swept(2, 220)]
 
 
+async def test_a_reservation_that_somebody_deleted_is_not_looked_for_ever_after(tried: Tried, raw: Any) -> None:
+    reservation = asked()
+    await tried.ledger.reserve(reservation)
+    raw.delete(f"tw:{{acme}}:reservation:{reservation.id}")
+    tried.clock.advance(60)
+
+    assert await tried.ledger.sweep() == Swept(0, 0)
+    assert raw.zcard("tw:{acme}:leases") == 0
+
+
+async def test_what_one_minute_booked_is_one_entry_of_the_receipt(tried: Tried, raw: Any) -> None:
+    reservation = asked()  # at 10:15
+    await tried.ledger.reserve(reservation)
+    for seq in range(1, 10):
+        tried.clock.advance(10)
+        await tried.ledger.extend(extended(reservation, seq, used(10 * seq)))
+    await tried.ledger.settle(settled(reservation, used(100)))
+
+    ((_, receipt),) = raw.xrange("tw:{acme}:receipts")
+
+    minute = tried.clock.now_ms // 60_000
+    # Booked where it was reserved: 10 in and 60 out by what was leased from 10:15:00 to 10:15:50, the rest in the next.
+    assert receipt["bookings"] == f"{minute - 1}=70 {minute}=40"
+
+
 async def test_all_keys_of_an_organisation_share_a_slot_of_a_cluster(tried: Tried, raw: Any) -> None:
     await limit(tried.ledger, 5_000)
     first, second = asked(), asked()

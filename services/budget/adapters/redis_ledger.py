@@ -107,14 +107,16 @@ class RedisLedger:
         return tuple(replies.limit(str(field), str(value)) for field, value in stored.items())
 
     async def _sweep_one(self, organisation: str) -> Swept:
-        total, expired, opened = _NOTHING_SWEPT, 1, 0
-        while expired:
+        total = _NOTHING_SWEPT
+        while True:
             swept, _, (opened, expired) = await self._run("sweep", organisation, (), {})
             total += swept
-        if not opened:
-            async with or_unavailable(self._timeout_seconds):
-                await self._organisations.forget(organisation)
-        return total
+            if not opened:
+                async with or_unavailable(self._timeout_seconds):
+                    await self._organisations.forget(organisation)
+            # One step closes only so many. Without progress there is no sense in another.
+            if not expired or not swept.leases:
+                return total
 
     async def _call(self, verb: str, organisation: str, reservation: ReservationId, asked: Asked) -> list[Any]:
         """The values of the answer; a refusal raises."""

@@ -147,7 +147,10 @@ end
 local function sweep(now)
   local expired = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, SWEPT_AT_ONCE)
   for _, id in ipairs(expired) do
-    read(id, now)
+    if not read(id, now) then
+      -- Somebody deleted it. It must not be found for ever.
+      redis.call('ZREM', LEASES, id)
+    end
   end
 end
 
