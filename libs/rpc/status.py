@@ -122,7 +122,7 @@ def from_rpc_error(error: grpc.aio.AioRpcError, service: str) -> TokenwayError:
     reason = _BARE.get(error.code(), Reason.INTERNAL)
     # Not its details: they name addresses inside the mesh. The cause holds them, for whoever looks after it.
     said = "cannot be reached" if reason is Reason.SERVICE_UNAVAILABLE else f"answered {error.code().name}"
-    return TokenwayError(reason, f"{service} {said}", metadata={"service": service})
+    return TokenwayError(reason, f"{service}: {said}", metadata={"service": service})
 
 
 def receipt_of(error: TokenwayError, kind: type[Message]) -> Message | None:

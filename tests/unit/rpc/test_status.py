@@ -70,4 +70,4 @@ def test_a_status_without_our_details_is_read_by_its_code(
     trailing = grpc.aio.Metadata(("grpc-status-details-bin", details)) if details else grpc.aio.Metadata()
     error = from_rpc_error(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, details="no route"), "budget")
     assert error.reason is reason
-    assert error.message in {"budget cannot be reached", f"budget answered {code.name}"}
+    assert error.message in {"budget: cannot be reached", f"budget: answered {code.name}"}
