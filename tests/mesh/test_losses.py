@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,3 +103,22 @@ async def answered(client: RouterClient, text: str) -> int:
     async with client.stream_generate(question(text), timeout_seconds=15) as stream:
         last = [each async for each in stream][-1]
     return last.finished.finish_reason
+
+
+async def test_a_stream_that_outlasts_the_drain_is_settled_before_the_router_is_gone(redis_url: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="tw-") as name:
+        given = settings(Path(name), redis_url)
+        async with running(given) as mesh:
+            listen = f"unix:{name}/second.sock"
+            config = replace(RouterConfig.from_settings(given), listen=listen, drain_seconds=0.2)
+            async with (
+                AsyncExitStack() as stack,
+                connected(RouterAddress(listen, KEY)) as client,
+            ):
+                await stack.enter_async_context(serve(config, runtime=recorded_runtime().runtime))
+                async with client.stream_generate(question("[[tokens=500]] [[pace=50]]", max_tokens=500)) as stream:
+                    await anext(aiter(stream))
+                    await stack.aclose()
+                    assert await mesh.reserved() == 0
+            used, _ = (await mesh.money())["BUDGET_WINDOW_DAY"]
+    assert 0 < used < 100 * 10, "what was delivered until then"

@@ -21,7 +21,7 @@ from libs.rpc.method import Method, Shape
 from libs.rpc.routes import Route
 from libs.rpc.server import RpcServer
 from libs.telemetry import names
-from libs.testing.runtime import Recorded, recorded_runtime
+from libs.testing.runtime import MESH_TOKEN, Recorded, recorded_runtime
 
 SHAPES = tuple(Shape)
 BUDGET = TokenwayError(Reason.BUDGET_EXCEEDED, "spent", metadata={"limit": "10"}, retry_after_seconds=2.5)
@@ -269,3 +269,39 @@ async def test_plaintext_off_this_machine_is_refused() -> None:
     server = RpcServer(name="open", listen="0.0.0.0:0", routes=(), runtime=recorded_runtime().runtime)
     with pytest.raises(TokenwayError, match="in plaintext"):
         await server.__aenter__()
+
+
+async def test_a_draining_server_does_not_wait_for_who_watches_its_health(tmp_path: Path) -> None:
+    recorded = recorded_runtime()
+    route = Route(method_of(Shape.UNARY_UNARY), Echo().unary)
+    server = RpcServer(
+        name="watched",
+        listen=f"unix:{tmp_path}/watched.sock",
+        routes=(route,),
+        runtime=recorded.runtime,
+        drain_seconds=30,
+    )
+    async with server, grpc.aio.insecure_channel(server.address) as channel:
+        watch: Any = channel.unary_stream("/grpc.health.v1.Health/Watch")
+        watching = watch(b"")
+        assert await asyncio.wait_for(watching.read(), 5) is not None
+        await asyncio.wait_for(server.__aexit__(None, None, None), 5)
+
+
+async def test_odd_metadata_does_no_harm(tmp_path: Path) -> None:
+    odd = (
+        ("x-request-id", "a" * 5_000),
+        ("x-request-id", "second"),
+        ("some-bin", b"\x00\xff"),
+        ("traceparent", "no-trace"),
+        ("x-tokenway-mesh-token", "wrong"),
+        ("x-tokenway-mesh-token", MESH_TOKEN),
+    )
+    async with (
+        echo_service(tmp_path) as (_, echo, recorded, server),
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
+        send: Any = channel.unary_unary(method_of(Shape.UNARY_UNARY).path)
+        await send(StringValue(value="hello").SerializeToString(), metadata=odd)
+    assert all(0 < len(each) <= 64 for each in echo.request_ids)
+    assert server_span(recorded).parent is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -38,9 +37,9 @@ class World:
     """One key, its Redis and its clock."""
 
     def __init__(self) -> None:
-        self.redis: Any = FakeRedis()
+        self.redis = FakeRedis()
         self.clock = ManualClock()
-        self.keys = RedisKeys(self.redis, clock=self.clock)
+        self.keys = RedisKeys(self.redis, clock=self.clock)  # type: ignore[arg-type]
         self.store(ADA)
 
     def store(self, stored: StoredKey, key: str = KEY) -> None:
