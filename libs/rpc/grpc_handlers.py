@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Any, NoReturn
 
 import grpc
+import structlog
 from google.protobuf.message import DecodeError, Message
 
 from libs.errors import FieldViolation, Reason, TokenwayError, invalid_request
@@ -16,8 +17,9 @@ from libs.rpc.call import Call, Middleware
 from libs.rpc.failure import RpcFailureError
 from libs.rpc.method import Shape
 from libs.rpc.routes import Route
-from libs.rpc.status import DETAILS_KEY
+from libs.rpc.status import DETAILS_KEY, to_status
 
+_BUG = TokenwayError(Reason.INTERNAL, "")
 Context = Any  # grpc.aio.ServicerContext, whose stubs are generic over types that a generic handler does not have
 
 
@@ -69,6 +71,7 @@ def _adapted(route: Route, surround: Middleware, open_calls: OpenCalls) -> grpc.
     streams_requests, streams_responses = route.method.shape.value
     answer = _stream if streams_responses else _unary
     parse = _parse_each if streams_requests else _parse
+    log = structlog.get_logger("rpc")
 
     async def behaviour(raw: Any, context: Context) -> Message | None:
         call = _call(route, context)
@@ -76,10 +79,14 @@ def _adapted(route: Route, surround: Middleware, open_calls: OpenCalls) -> grpc.
             try:
                 async with surround(call):
                     if call.initial_metadata:
-                        await context.send_initial_metadata(tuple(call.initial_metadata.items()))
+                        await _sent(context.send_initial_metadata(tuple(call.initial_metadata.items())))
                     response = await answer(route, parse(route, raw), call, context)
             except RpcFailureError as failure:
                 await _abort(failure, call, context)
+            except Exception as error:
+                # A bug in the chain itself. Left to grpc.aio, its text would go to the caller.
+                log.error("the chain failed", path=call.path, exc_info=error)
+                await _abort(RpcFailureError(to_status(_BUG, call.request_id)), call, context)
             if call.trailing_metadata:
                 context.set_trailing_metadata(tuple(call.trailing_metadata.items()))
             return response
@@ -108,12 +115,12 @@ async def _stream(route: Route, request: Any, call: Call, context: Context) -> N
     responses: Any = route.handler(request, call)
     async with aclosing(responses):
         async for each in responses:
-            await _write(each, context)
+            await _sent(context.write(each))
 
 
-async def _write(message: Message, context: Context) -> None:
+async def _sent(sending: Awaitable[None]) -> None:
     try:
-        await context.write(message)
+        await sending
     except (grpc.aio.InternalError, grpc.aio.UsageError) as error:
         # The batch fails when the caller is gone; the task's cancellation may come only after it.
         raise TokenwayError(Reason.CANCELLED, "the caller left") from error

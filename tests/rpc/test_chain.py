@@ -305,3 +305,29 @@ async def test_odd_metadata_does_no_harm(tmp_path: Path) -> None:
         await send(StringValue(value="hello").SerializeToString(), metadata=odd)
     assert all(0 < len(each) <= 64 for each in echo.request_ids)
     assert server_span(recorded).parent is None
+
+
+async def test_a_bug_in_the_chain_itself_says_nothing_of_its_cause_either(tmp_path: Path) -> None:
+    recorded = recorded_runtime()
+
+    def pack(_: object) -> Message:
+        raise ValueError("a secret of ours")
+
+    async def attaches(request: StringValue, call: Call) -> Message:
+        call.attachments.append(object())
+        raise BUDGET
+
+    server = RpcServer(
+        name="broken",
+        listen=f"unix:{tmp_path}/broken.sock",
+        routes=(Route(method_of(Shape.UNARY_UNARY), attaches),),
+        runtime=recorded.runtime,
+        pack=pack,
+    )
+    async with server:
+        client = recorded.runtime.client(server.address, service="broken")
+        with pytest.raises(TokenwayError) as caught:
+            await call(client, Shape.UNARY_UNARY, "hello")
+        await client.close()
+    assert caught.value.reason is Reason.INTERNAL
+    assert caught.value.metadata["request_id"], "a status of ours, and not the server library's with the cause in it"
