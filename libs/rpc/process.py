@@ -78,15 +78,17 @@ async def _main(name: str, config: ServiceConfig, settings: Settings, serve: Ser
             # and stop the loop for 40 ms: twice what a router waits for its cache.
             gc.collect()
             gc.freeze()
+            # Before the line: whoever reads it may send a signal at once.
+            told = _told_to_stop()
             sys.stdout.write(f"ready {name}={server.address} metrics={scraped}\n")
             sys.stdout.flush()
-            await _until_told_or_failed(server)
+            await _until_told_or_failed(told, server)
     finally:
         tracing.shut_down(provider)
 
 
-async def _until_told_or_failed(server: RpcServer) -> None:
-    """Returns on the first signal; a second one kills, as signals do. Raises the error that ended the service."""
+def _told_to_stop() -> asyncio.Event:
+    """Set by the first signal; a second one kills, as signals do."""
     told, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def stop() -> None:
@@ -96,6 +98,11 @@ async def _until_told_or_failed(server: RpcServer) -> None:
 
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop)
+    return told
+
+
+async def _until_told_or_failed(told: asyncio.Event, server: RpcServer) -> None:
+    """Raises the error that ended the service."""
     waiting = asyncio.create_task(told.wait())
     await asyncio.wait((waiting, server.failed), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
