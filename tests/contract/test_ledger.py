@@ -667,6 +667,7 @@ async def test_a_late_settlement_never_raises_what_was_presumed(tried: Tried) ->
     receipt = await tried.ledger.settle(settled(reservation, used(130)))
 
     assert (receipt.outcome, receipt.cost_micro_usd, receipt.uncovered_micro_usd) == (Outcome.PRESUMED, 110, 30)
+    assert receipt.usage == Usage(10, 0, 100, UsageSource.PRESUMED)  # the input was never counted: its bound
     assert stands(tried) == (110, 0)
     assert len(tried.books.receipts("acme")) == 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from services.budget.domain.money import MAX_LIMIT_MICRO_USD
 from services.budget.domain.windows import Window
 
 
@@ -36,12 +37,18 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The most that an account may spend in a window."""
+    """The most that an account may spend in a window; a ValueError beyond what the ledger can count."""
 
     account: Account
     window: Window
     limit_micro_usd: int
     kind: Kind = Kind.MONEY
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.limit_micro_usd <= MAX_LIMIT_MICRO_USD:
+            raise ValueError(
+                f"a limit of {self.limit_micro_usd} micro-dollars: give 0 to {MAX_LIMIT_MICRO_USD}, a billion dollars"
+            )
 
 
 @dataclass(frozen=True, slots=True)
