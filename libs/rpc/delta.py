@@ -18,13 +18,16 @@ class ProtoDelta:
 
     @classmethod
     def of(cls, message: Delta) -> Self:
-        return cls(message, sum(message.token_counts))
+        """A piece that nobody counted holds a token at least: what is delivered is never free."""
+        uncounted = max(0, len(message.text) - len(message.token_counts))
+        return cls(message, sum(message.token_counts) + uncounted)
 
     def first(self, tokens: int) -> Self | None:
-        """Tool calls and reasoning have no count per piece, so a delta that holds them is delivered whole or not."""
+        """What has no count per piece, tool calls and reasoning, is delivered whole or not at all."""
         message = self.message
         pieces = sum(total <= tokens for total in accumulate(message.token_counts))
-        if not pieces or message.tool_calls or message.reasoning:
+        uncounted = len(message.text) > len(message.token_counts)
+        if not pieces or uncounted or message.tool_calls or message.reasoning:
             return None
         part = Delta(text=message.text[:pieces], token_counts=message.token_counts[:pieces])
         kept = sum(part.token_counts)

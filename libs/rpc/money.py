@@ -18,10 +18,11 @@ def usage_to_proto(usage: Usage) -> pb.Usage:
 
 
 def usage_from_proto(message: pb.Usage) -> Usage:
-    """A source that a newer version added is read as unspecified."""
+    """A source that a newer version added is read as unspecified; cached input is a part of the input."""
     known = message.source in pb.UsageSource.values()
     source = pb.UsageSource.Name(message.source).removeprefix(_PREFIX) if known else UsageSource.UNSPECIFIED
-    return Usage(message.input_tokens, message.cached_input_tokens, message.output_tokens, UsageSource(source))
+    cached = min(message.cached_input_tokens, message.input_tokens)
+    return Usage(message.input_tokens, cached, message.output_tokens, UsageSource(source))
 
 
 def price_to_proto(price: Price) -> pb.Price:

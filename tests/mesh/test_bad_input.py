@@ -12,6 +12,8 @@ from libs.errors import Reason, TokenwayError
 from libs.keys import sha256_of
 from libs.settings import schema
 from services.mesh.client.router import RouterAddress, connected
+from services.router.domain.ask import CacheMode
+from services.router.transport.question import ask_from_proto
 from tests.mesh.in_process import KEY, Mesh, default_mesh, events, organisations, question
 from tokenway.common.v1 import generation_pb2
 from tokenway.router.v1 import router_pb2
@@ -166,6 +168,13 @@ async def test_a_message_of_a_newer_version_is_answered_and_never_cached(redis_u
     async with default_mesh(redis_url) as mesh:
         verdicts = [(await events(mesh, newer))[0].started.cache_verdict for _ in range(2)]
     assert verdicts == [router_pb2.CACHE_VERDICT_BYPASSED] * 2
+
+
+def test_a_newer_field_round_the_request_counts_too() -> None:
+    within = router_pb2.StreamGenerateRequest(request=question("hello"))
+    newer = router_pb2.StreamGenerateRequest.FromString(within.SerializeToString() + b"\xf8\x07\x01")
+    assert ask_from_proto(newer.request, max_prompt_bytes=1_000, within=newer).cache_mode is CacheMode.OFF
+    assert ask_from_proto(within.request, max_prompt_bytes=1_000, within=within).cache_mode is CacheMode.POLICY
 
 
 async def test_an_answer_drawn_at_a_temperature_is_not_reused_unless_the_organisation_says_so(redis_url: str) -> None:

@@ -74,7 +74,7 @@ async def _events(stream: Stream[pb.GenerateResponse], model: str) -> AsyncGener
                     first = False
                 yield ProtoDelta.of(message.delta)
             case "started":
-                yield EngineStarted(message.started.input_tokens, message.started.cached_input_tokens)
+                yield _started(message.started)
             case "finished":
                 finished = message.finished
     if finished is None:
@@ -85,6 +85,10 @@ async def _events(stream: Stream[pb.GenerateResponse], model: str) -> AsyncGener
         raise TokenwayError(Reason.STREAM_BROKEN, unknown)
     _describe(stream.span, finished, reason)
     yield EngineFinished(reason, usage_from_proto(finished.usage))
+
+
+def _started(started: pb.Started) -> EngineStarted:
+    return EngineStarted(started.input_tokens, min(started.cached_input_tokens, started.input_tokens))
 
 
 def _describe(span: Span, finished: pb.Finished, reason: FinishReason) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 
 from libs.errors import FieldViolation, invalid_request
 from libs.generation.rules import broken_rules
@@ -31,9 +32,12 @@ _MAX_LABELS = 16
 _MAX_LABEL_BYTES = 64
 
 
-def ask_from_proto(message: pb.GenerateRequest, *, max_prompt_bytes: int) -> Ask:
-    """INVALID_REQUEST names every field that breaks a rule. A message of a newer version is never cached."""
-    newer = discard_unknown_fields(message)
+def ask_from_proto(message: pb.GenerateRequest, *, max_prompt_bytes: int, within: Message | None = None) -> Ask:
+    """INVALID_REQUEST names every field that breaks a rule. A message of a newer version is never cached.
+
+    `within` is the message that holds it, if one does: a newer field there counts too.
+    """
+    newer = discard_unknown_fields(within or message)
     question = question_from_proto(_input(message), place="request")
     broken = (*broken_rules(question, place="request"), *_broken(message, max_prompt_bytes))
     if broken:

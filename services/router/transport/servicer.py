@@ -29,7 +29,7 @@ class RouterServicer:
     async def StreamGenerate(
         self, request: pb.StreamGenerateRequest, call: Call
     ) -> AsyncGenerator[pb.StreamGenerateResponse]:
-        ask = ask_from_proto(request.request, max_prompt_bytes=self._max_prompt_bytes)
+        ask = ask_from_proto(request.request, max_prompt_bytes=self._max_prompt_bytes, within=request)
         async with aclosing(self._generate.stream(ask, _caller(call))) as events:
             async for event in events:
                 yield event_to_proto(event)
