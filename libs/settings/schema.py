@@ -35,6 +35,8 @@ def _whole_micro_usd(usd: Decimal) -> Decimal:
 
 
 Usd = Annotated[Decimal, Field(ge=0, le=1_000_000_000), AfterValidator(_whole_micro_usd)]
+# Of a million tokens. The ledger counts exactly up to this.
+PriceUsd = Annotated[Decimal, Field(ge=0, le=1_000_000), AfterValidator(_whole_micro_usd)]
 Name = Annotated[str, Field(pattern=NAME)]
 # "127.0.0.1:50051", "[::1]:50051", "unix:/run/tokenway/budget.sock"; port 0 takes a free one.
 Address = Annotated[str, Field(pattern=ADDRESS), AfterValidator(addresses.checked)]
@@ -135,9 +137,9 @@ class Stores(Section):
 class Price(Section):
     """US dollars per million tokens."""
 
-    input_usd_per_million_tokens: Usd
-    cached_input_usd_per_million_tokens: Usd | None = Field(default=None, description="default: the input price")
-    output_usd_per_million_tokens: Usd
+    input_usd_per_million_tokens: PriceUsd
+    cached_input_usd_per_million_tokens: PriceUsd | None = Field(default=None, description="default: the input price")
+    output_usd_per_million_tokens: PriceUsd
     version: Name = "1"
 
 

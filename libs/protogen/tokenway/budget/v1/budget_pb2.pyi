@@ -98,7 +98,7 @@ class Lease(_message.Message):
     reserved_micro_usd: _builtins.int
     """Reserved now, in micro-US-dollars."""
     whole: _builtins.bool
-    """True when no Extend will be needed: the whole answer is covered."""
+    """True when the whole answer is covered: an Extend is then needed only to renew the lease's time."""
     @_builtins.property
     def lifetime(self) -> _duration_pb2.Duration:
         """How long the lease lives from the moment the request was sent: stop 5 s before."""

@@ -466,7 +466,9 @@ class Receipt(_message.Message):
     attempts: _builtins.int
     """Attempts made on engines, the successful one included."""
     settled: _builtins.bool
-    """False when the ledger could not be reached: the lease's expiry books it then, and a late settlement corrects it."""
+    """False when the request ended before the ledger was known to have it: it is still told, and if it cannot be reached
+    the lease's expiry books it and a late settlement corrects that.
+    """
     uncovered_micro_usd: _builtins.int
     """Usage that the engine reported beyond what the reservation covered, in micro-US-dollars; never billed."""
     key_id: _builtins.str
