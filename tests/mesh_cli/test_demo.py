@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import signal
 import tempfile
 from pathlib import Path
 
@@ -31,3 +32,15 @@ def test_the_demo_shows_the_whole_mesh_and_leaves_nothing(tokenway: Tokenway) ->
     assert re.search(r"─ llm_request  \[tokenway-inference\]", output)
     assert "\x1b" not in output
     assert set(Path(tempfile.gettempdir()).glob("tokenway-demo-*")) == before
+
+
+def test_an_interrupted_demo_leaves_nothing(tokenway: Tokenway) -> None:
+    if importlib.util.find_spec("vllm") is None or not default_model_path().is_dir():
+        pytest.skip("vLLM or the default model is not here; run: make model")
+    before = set(Path(tempfile.gettempdir()).glob("tokenway-*"))
+    demo = tokenway.start("demo")
+    while "cache serves" not in demo.line():
+        pass
+    assert demo.end(signal.SIGINT) == 130
+    assert demo.errors == "interrupted\n"
+    assert set(Path(tempfile.gettempdir()).glob("tokenway-*")) == before

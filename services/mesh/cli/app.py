@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -45,16 +43,10 @@ def tokenway() -> None:
     """
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs one command and exits: no failure that is foreseen ends in a traceback."""
-    # gRPC's own log lines, of peers that hang up for example, are not for whoever reads a terminal.
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    sys.exit(_run(arguments))
-
-
-def _run(arguments: Sequence[str] | None) -> int:
+def run() -> int:
+    """Runs the command of this process and returns its exit code."""
     try:
-        code = tokenway.main(args=arguments, prog_name="tokenway", standalone_mode=False)
+        code = tokenway.main(prog_name="tokenway", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.ClickException as error:

@@ -6,6 +6,8 @@ import asyncio
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -16,6 +18,7 @@ from libs.settings.schema import Key, Limit, Settings
 from services.mesh.cli.stage import Stage
 from services.mesh.cli.tour import LIMIT_USD, Tour
 from services.mesh.cli.up import DEFAULT_CONFIGURATION
+from services.mesh.errors import InterruptedMeshError
 from services.mesh.model.smollm2 import NAME, default_model_path
 from services.mesh.state_directory import RunningMesh, StateDirectory, new_api_key
 from services.mesh.supervisor import preflight
@@ -23,6 +26,7 @@ from services.mesh.supervisor.interruption import Interruption
 from services.mesh.supervisor.supervisor import Supervisor
 
 _KEY_ID = "demo"
+_CACHE_SECONDS = 2.0
 
 
 @click.command()
@@ -35,10 +39,8 @@ def demo() -> None:
     key = new_api_key()
     settings = _with_demo_key(load(DEFAULT_CONFIGURATION, environment={}), key)
     preflight.check(settings, default_model=default_model_path())
-    folder = Path(tempfile.mkdtemp(prefix="tokenway-demo-"))
-    asyncio.run(_demo(settings, key, StateDirectory(folder)))
-    # After a failure it stays: the logs are in it.
-    shutil.rmtree(folder)
+    with _scratch() as folder:
+        asyncio.run(_demo(settings, key, StateDirectory(folder)))
 
 
 async def _demo(settings: Settings, key: str, state: StateDirectory) -> None:
@@ -64,12 +66,26 @@ async def _demo(settings: Settings, key: str, state: StateDirectory) -> None:
     stage.has_stopped()
 
 
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder that is gone afterwards; but after a failure it stays, for the logs are in it."""
+    folder = Path(tempfile.mkdtemp(prefix="tokenway-demo-"))
+    try:
+        yield folder
+    except InterruptedMeshError:
+        shutil.rmtree(folder)
+        raise
+    shutil.rmtree(folder)
+
+
 def _with_demo_key(settings: Settings, key: str) -> Settings:
     """The default mesh at a free port, and a key that may spend very little a day."""
     (organisation,) = settings.organisations
     limit = Limit(scope="key", subject=_KEY_ID, window="day", limit_usd=LIMIT_USD)
     owner = organisation.model_copy(update={"keys": (Key(id=_KEY_ID, sha256=sha256_of(key)),), "budgets": (limit,)})
-    router = settings.services.router.model_copy(update={"listen": "127.0.0.1:0"})
+    # The usual 20 ms for the cache would make a busy machine's demo tell a lie.
+    patient = {"listen": "127.0.0.1:0", "cache_lookup_seconds": _CACHE_SECONDS}
+    router = settings.services.router.model_copy(update=patient)
     services = settings.services.model_copy(update={"router": router})
     return settings.model_copy(update={"organisations": (owner,), "services": services})
 

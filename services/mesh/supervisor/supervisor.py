@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from libs.keys import sha256_of
 from libs.settings.schema import Settings
@@ -29,6 +29,7 @@ _VALKEY_GRACE_SECONDS = 10.0
 # A service bounds its drain itself; this is for closing everything afterwards.
 _CLOSING_SECONDS = 5.0
 _TOKEN_BYTES = 32
+_BETWEEN_CANCELS_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +68,7 @@ class Supervisor:
                 await asyncio.wait({living, asked, children.died}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 asked.cancel()
-                if not children.is_stopping:
-                    living.cancel()
-                await asyncio.wait({living})
+                await _ended(living, children)
             if children.died.done():
                 raise children.died.result()
             if living.cancelled():
@@ -109,7 +108,8 @@ class Supervisor:
             return
         program = valkey.program(socket=sockets.valkey, data=self.state.valkey)
         (child,) = await stack.enter_async_context(children.running((program,), grace_seconds=_VALKEY_GRACE_SECONDS))
-        await valkey.until_it_answers(valkey.url(sockets.valkey))
+        async with self._in_time(child):
+            await valkey.until_it_answers(valkey.url(sockets.valkey))
         child.serves(valkey.url(sockets.valkey))
         self.report(program.name)
 
@@ -122,17 +122,22 @@ class Supervisor:
 
     async def _serving(self, child: ChildProcess, *, ask: bool) -> str:
         """Its address, once it serves. Behind certificates its own word has to do: they name no socket or loopback."""
-        try:
-            async with asyncio.timeout(self.start_seconds):
-                address = await child.address()
-        except TimeoutError:
-            raise MeshError(
-                f"{child.name} is not ready after {self.start_seconds:g} seconds; its log: {child.log_path}"
-            ) from None
+        async with self._in_time(child):
+            address = await child.address()
         if ask:
             await health.until_serving(child.name, address, service=child.rpc_service)
         self.report(child.name)
         return address
+
+    @asynccontextmanager
+    async def _in_time(self, child: ChildProcess) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self.start_seconds):
+                yield
+        except TimeoutError:
+            raise MeshError(
+                f"{child.name} is not ready after {self.start_seconds:g} seconds; its log: {child.log_path}"
+            ) from None
 
     def _child_environment(self, sockets: Sockets) -> dict[str, str]:
         redis_url = self.settings.stores.redis_url
@@ -144,6 +149,18 @@ class Supervisor:
             "TOKENWAY_DEFAULT_MODEL": str(self.default_model),
             "TOKENWAY_OTLP": sockets.collector,
         }
+
+
+async def _ended(living: asyncio.Task[Any], children: Children) -> None:
+    """Cancels until it is done, or is stopping its children: a cancel would then leave some of them behind.
+
+    One cancel is not enough. Until Python 3.12 asyncio.wait_for, which redis-py uses, loses one that comes at the
+    moment at which what it waits for is done: github.com/python/cpython/issues/86296.
+    """
+    while not living.done():
+        if not children.is_stopping:
+            living.cancel()
+        await asyncio.wait({living}, timeout=_BETWEEN_CANCELS_SECONDS)
 
 
 def _dialable(address: str) -> str:

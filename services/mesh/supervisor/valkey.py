@@ -43,7 +43,7 @@ def url(socket: Path) -> str:
 
 
 async def until_it_answers(address: str) -> None:
-    """Returns once it takes commands, which may be after a while: it loads its data first."""
+    """Returns once it takes commands, which may be after a while, or never: it loads its data first."""
     async with Redis.from_url(address, socket_timeout=_ANSWER_SECONDS, retry=Retry(NoBackoff(), 0)) as client:
         while not await _answers(client):  # noqa: ASYNC110 - another process cannot set an Event
             await asyncio.sleep(_BETWEEN_TRIES_SECONDS)

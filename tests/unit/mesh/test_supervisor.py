@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -193,6 +194,17 @@ async def test_a_signal_drains(stage: Stage, number: signal.Signals) -> None:
         await stage.run(body)
     assert stage.interruption.by == number
     assert stage.record[3] == "router stop"
+
+
+async def test_a_signal_is_not_lost_to_a_library_that_swallows_a_cancel(stage: Stage) -> None:
+    async def body(mesh: RunningMesh) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with contextlib.suppress(asyncio.CancelledError):
+            await forever(mesh)
+        await forever(mesh)
+
+    with stage.interruption.listening(), pytest.raises(InterruptedMeshError):
+        await stage.run(body)
 
 
 async def test_a_signal_while_starting_stops_what_has_started(stage: Stage) -> None:
