@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
+from libs.errors import Reason
+from libs.redis_client import redis_client, require
 from libs.rpc.runtime import Runtime
 from libs.rpc.server import RpcServer
 from services.budget.adapters.observed_ledger import LedgerMetrics, ObservedLedger
-from services.budget.adapters.redis_client import redis_client, require
 from services.budget.adapters.redis_keys import RedisKeys
 from services.budget.adapters.redis_ledger import RedisLedger
 from services.budget.adapters.redis_organisations import RedisOrganisations
@@ -39,9 +40,10 @@ async def serve(
 async def _in_redis(
     config: BudgetConfig, runtime: Runtime, metrics: LedgerMetrics, stack: AsyncExitStack
 ) -> tuple[RedisLedger, RedisKeys]:
-    redis = redis_client(config.redis_url)
+    redis = redis_client(config.redis_url, decode_responses=True)
     stack.push_async_callback(redis.aclose)
-    await require(redis, url=config.redis_url, timeout_seconds=config.redis_timeout_seconds)
+    timeout_seconds = config.redis_timeout_seconds
+    await require(redis, url=config.redis_url, timeout_seconds=timeout_seconds, reason=Reason.BUDGET_UNAVAILABLE)
     ledger = RedisLedger(
         redis=redis,
         organisations=RedisOrganisations(redis=redis, clock=runtime.clock),

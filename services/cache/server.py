@@ -6,11 +6,12 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from libs.redis_client import redis_client
 from libs.rpc.runtime import Runtime
 from libs.rpc.server import RpcServer
 from services.cache.adapters.prometheus_stats import StatsCollector
 from services.cache.adapters.redis_answers import RedisAnswers
-from services.cache.adapters.redis_client import Outages, redis_client
+from services.cache.adapters.redis_outages import Outages
 from services.cache.config import CacheConfig
 from services.cache.domain.explain import Explain
 from services.cache.domain.fill import Fill

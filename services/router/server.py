@@ -7,15 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from opentelemetry.trace import NoOpTracer
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from libs.background import Background
-from libs.errors import Reason, TokenwayError
+from libs.errors import Reason
+from libs.redis_client import redis_client, require
 from libs.rpc.client import Client
 from libs.rpc.runtime import Runtime
 from libs.rpc.server import RpcServer
-from libs.settings.redaction import redacted
 from services.router.adapters.budget_client import BudgetClient
 from services.router.adapters.cache_client import CacheClient
 from services.router.adapters.inference_client import InferenceClient
@@ -112,13 +110,9 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
 
 
 async def _keys(config: RouterConfig, runtime: Runtime, stack: AsyncExitStack) -> RedisKeys:
-    redis = Redis.from_url(
-        config.redis_url, socket_timeout=_REDIS_TIMEOUT_SECONDS, socket_connect_timeout=_REDIS_TIMEOUT_SECONDS
-    )
+    redis = redis_client(config.redis_url)
     stack.push_async_callback(redis.aclose)
-    try:
-        await redis.ping()
-    except (RedisError, OSError) as error:
-        message = f"cannot reach Redis at {redacted(config.redis_url)} ({error}): start it, or set REDIS_URL"
-        raise TokenwayError(Reason.KEY_STORE_UNAVAILABLE, message) from error
-    return RedisKeys(redis, clock=runtime.clock)
+    await require(
+        redis, url=config.redis_url, timeout_seconds=_REDIS_TIMEOUT_SECONDS, reason=Reason.KEY_STORE_UNAVAILABLE
+    )
+    return RedisKeys(redis, clock=runtime.clock, timeout_seconds=_REDIS_TIMEOUT_SECONDS)

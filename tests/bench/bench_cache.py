@@ -18,9 +18,9 @@ import structlog
 import uvloop
 from redis.asyncio import Redis
 
+from libs.redis_client import redis_client
 from libs.testing.runtime import recorded_runtime
 from libs.testing.valkey import RedisServer, valkey_binary
-from services.cache.adapters.redis_client import redis_client
 from tests.bench.measure import Table, in_turns, percentile
 from tests.rpc.cache.served import LOOKUP, STOP, Served, delta, header, question, serving
 from tokenway.cache.v1 import cache_pb2 as pb

@@ -20,8 +20,8 @@ from redis.asyncio import Redis
 
 from libs.clock import SystemClock
 from libs.money import Price, Usage, UsageSource
+from libs.redis_client import redis_client
 from libs.testing.valkey import RedisServer, valkey_binary
-from services.budget.adapters.redis_client import redis_client
 from services.budget.adapters.redis_ledger import RedisLedger
 from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.domain.lease import LeasePolicy, Reservation, ReservationId
@@ -61,7 +61,7 @@ async def bench(*, quick: bool) -> Sequence[Table]:
         tempfile.TemporaryDirectory(prefix="tokenway-") as folder,
         RedisServer(binary=valkey_binary(), folder=Path(folder)) as server,  # each write is flushed, as by default
     ):
-        redis = redis_client(server.url)
+        redis = redis_client(server.url, decode_responses=True)
         pairs = {BARE: await _two_bare_calls(redis), LEDGER: await _reservations(redis)}
         cases = {
             (name, callers): partial(_measured, pair, callers, seconds, redis)

@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from libs.money import Usage, UsageSource
+from libs.redis_client import redis_client
 from libs.testing.answers import InMemoryAnswers
 from libs.testing.clock import ManualClock
 from services.cache.adapters.redis_answers import RedisAnswers
-from services.cache.adapters.redis_client import Outages, redis_client
+from services.cache.adapters.redis_outages import Outages
 from services.cache.domain.key import AnswerKey
 from services.cache.domain.model import (
     AnswerPart,

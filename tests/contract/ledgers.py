@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from libs.clock import SystemClock
+from libs.redis_client import redis_client
 from libs.testing.ledger import InMemoryLedger
 from libs.testing.ledger_books import RedisBooks
-from services.budget.adapters.redis_client import redis_client
 from services.budget.adapters.redis_ledger import RedisLedger
 from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.domain.lease import LeasePolicy
@@ -67,7 +67,7 @@ def in_memory(policy: LeasePolicy) -> Tried:
 @asynccontextmanager
 async def in_redis(url: str, policy: LeasePolicy, *, timeout_seconds: float = 30) -> AsyncIterator[Tried]:
     """A busy machine is not an outage, so Redis has time; a test about outages gives it less."""
-    clock, redis, books = LedgerClock(), redis_client(url), RedisBooks(url)
+    clock, redis, books = LedgerClock(), redis_client(url, decode_responses=True), RedisBooks(url)
     ledger = RedisLedger(
         redis=redis,
         organisations=RedisOrganisations(redis=redis, clock=SystemClock()),

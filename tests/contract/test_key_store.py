@@ -11,9 +11,9 @@ import pytest
 
 from libs.errors import Reason, TokenwayError
 from libs.keys import StoredKey, from_json, redis_key
+from libs.redis_client import redis_client
 from libs.testing.key_store import InMemoryKeys
 from libs.testing.valkey import RedisServer
-from services.budget.adapters.redis_client import redis_client
 from services.budget.adapters.redis_keys import RedisKeys
 from services.budget.domain.ports import KeyStore
 
@@ -39,7 +39,7 @@ async def tried(request: pytest.FixtureRequest) -> AsyncIterator[Tried]:
 
         yield Tried(keys, in_memory)
         return
-    client = redis_client(request.getfixturevalue("redis_url"))
+    client = redis_client(request.getfixturevalue("redis_url"), decode_responses=True)
 
     async def in_redis(sha256_hex: str) -> StoredKey | None:
         text: Any = await client.get(redis_key(sha256_hex))
@@ -67,7 +67,7 @@ async def test_a_key_that_is_there_stays_as_it_is(tried: Tried) -> None:
 
 
 async def test_keys_cannot_be_stored_where_redis_is_away(own_valkey: RedisServer) -> None:
-    client = redis_client(own_valkey.url)
+    client = redis_client(own_valkey.url, decode_responses=True)
     own_valkey.kill()
 
     with pytest.raises(TokenwayError) as caught:

@@ -13,10 +13,10 @@ import redis
 
 from libs.clock import SystemClock
 from libs.errors import Reason, TokenwayError
+from libs.redis_client import redis_client, require
 from libs.testing.ledger_books import RedisBooks
 from libs.testing.valkey import RedisServer
 from services.budget.adapters import redis_ledger
-from services.budget.adapters.redis_client import redis_client, require
 from services.budget.adapters.redis_ledger import RedisLedger
 from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.domain.lease import LeasePolicy
@@ -177,7 +177,7 @@ async def test_a_reservation_stays_until_it_is_closed_and_an_hour_longer_than_it
 
 
 async def test_an_organisation_is_announced_once_in_a_while_and_forgotten_long_after(redis_url: str) -> None:
-    clock, client = _Clock(), redis_client(redis_url)
+    clock, client = _Clock(), redis_client(redis_url, decode_responses=True)
     organisations = RedisOrganisations(redis=client, clock=clock)
 
     await organisations.announce("acme")
@@ -297,10 +297,10 @@ async def test_time_is_that_of_redis_unless_a_test_says_otherwise(redis_url: str
     ],
 )
 async def test_a_start_without_redis_says_where_why_and_what_to_do(url: str, shown: str) -> None:
-    client = redis_client(url)
+    client = redis_client(url, decode_responses=True)
 
     with pytest.raises(TokenwayError) as caught:
-        await require(client, url=url, timeout_seconds=1)
+        await require(client, url=url, timeout_seconds=1, reason=Reason.BUDGET_UNAVAILABLE)
 
     assert shown in caught.value.message
     assert "hunter2" not in caught.value.message
@@ -310,10 +310,10 @@ async def test_a_start_without_redis_says_where_why_and_what_to_do(url: str, sho
 
 async def test_a_start_with_a_frozen_redis_fails_in_time(own_valkey: RedisServer) -> None:
     own_valkey.freeze()
-    client = redis_client(own_valkey.url)
+    client = redis_client(own_valkey.url, decode_responses=True)
 
     with pytest.raises(TokenwayError, match=r"no answer within 0\.2 s"):
-        await require(client, url=own_valkey.url, timeout_seconds=0.2)
+        await require(client, url=own_valkey.url, timeout_seconds=0.2, reason=Reason.BUDGET_UNAVAILABLE)
 
     await client.aclose()
 
@@ -332,7 +332,7 @@ class _Clock:
 async def _ledger(
     url: str, *, on_swept: Any = lambda _: None, with_clock: bool = True
 ) -> AsyncIterator[tuple[RedisLedger, LedgerClock]]:
-    client, clock = redis_client(url), LedgerClock()
+    client, clock = redis_client(url, decode_responses=True), LedgerClock()
     ledger = RedisLedger(
         redis=client,
         organisations=RedisOrganisations(redis=client, clock=SystemClock()),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from redis.asyncio import Redis
 
 from libs.keys import StoredKey, redis_key, to_json
-from services.budget.adapters.redis_client import or_unavailable
+from services.budget.adapters.redis_outages import or_unavailable
 
 
 class RedisKeys:

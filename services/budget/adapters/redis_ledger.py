@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 
 from libs.money import Usage
 from services.budget.adapters import redis_replies as replies
-from services.budget.adapters.redis_client import or_unavailable
 from services.budget.adapters.redis_organisations import RedisOrganisations
+from services.budget.adapters.redis_outages import or_unavailable
 from services.budget.domain.errors import reservation_closed, reservation_not_found
 from services.budget.domain.lease import Extension, Lease, LeasePolicy, Reservation, ReservationId
 from services.budget.domain.limits import WINDOWS, BudgetState, Limit, Principal

@@ -24,7 +24,7 @@ from redis.asyncio import Redis
 from libs.clock import Clock
 from services.cache.adapters import answer_codec
 from services.cache.adapters.answer_codec import FIELDS, UnreadableError
-from services.cache.adapters.redis_client import Outages
+from services.cache.adapters.redis_outages import Outages
 from services.cache.domain.key import AnswerKey
 from services.cache.domain.model import StoredAnswer
 from services.cache.domain.ports import Everything, OfModel, Selection, WithTag

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from datetime import UTC, datetime
 
@@ -23,8 +24,8 @@ _MAX_REMEMBERED = 10_000
 class RedisKeys:
     """Asks Redis once per key and half-second. Fails closed: a key that was not checked lately is not accepted."""
 
-    def __init__(self, redis: Redis, *, clock: Clock) -> None:
-        self._redis, self._clock = redis, clock
+    def __init__(self, redis: Redis, *, clock: Clock, timeout_seconds: float) -> None:
+        self._redis, self._clock, self._timeout_seconds = redis, clock, timeout_seconds
         self._remembered: OrderedDict[str, tuple[float, StoredKey]] = OrderedDict()
 
     async def principal(self, key: str) -> Principal:
@@ -62,8 +63,9 @@ class RedisKeys:
 
     async def _fetched(self, sha256: str) -> StoredKey:
         try:
-            found = await self._redis.get(redis_key(sha256))
-        except (RedisError, OSError) as error:
+            async with asyncio.timeout(self._timeout_seconds):
+                found = await self._redis.get(redis_key(sha256))
+        except (RedisError, OSError, TimeoutError) as error:
             message = "keys cannot be checked just now, so nobody is let in; try again shortly"
             raise TokenwayError(Reason.KEY_STORE_UNAVAILABLE, message, retry_after_seconds=1.0) from error
         if found is None:

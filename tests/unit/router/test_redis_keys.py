@@ -39,7 +39,7 @@ class World:
     def __init__(self) -> None:
         self.redis = FakeRedis()
         self.clock = ManualClock()
-        self.keys = RedisKeys(self.redis, clock=self.clock)  # type: ignore[arg-type]
+        self.keys = RedisKeys(self.redis, clock=self.clock, timeout_seconds=1)  # type: ignore[arg-type]
         self.store(ADA)
 
     def store(self, stored: StoredKey, key: str = KEY) -> None:

@@ -8,34 +8,11 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 
 from libs.errors import Reason, TokenwayError
 
-# Enough for every lookup that one process can have under way; more would queue in Redis instead of here.
-_MAX_CONNECTIONS = 64
 _RETRY_AFTER_SECONDS = 1.0
-
-
-def redis_client(url: str) -> Redis:
-    """Connects at the first call. Values are bytes. ValueError for a URL that is none.
-
-    A connection that broke while it lay idle is opened anew once, so that a restart of Redis costs no lookup. There are
-    no time limits here: `Outages.guarded` sets one over the whole call, waiting for a connection included, and redis-py
-    drops the connection of a call that is cancelled, so that nobody reads another's answer.
-    """
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=_MAX_CONNECTIONS,
-        timeout=None,
-        socket_timeout=None,
-        socket_connect_timeout=None,
-        protocol=2,
-        retry=Retry(NoBackoff(), 1, supported_errors=(exceptions.ConnectionError,)),
-    )
-    return Redis.from_pool(pool)
 
 
 class Outages:
