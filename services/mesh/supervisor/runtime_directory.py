@@ -13,8 +13,8 @@ from services.mesh.errors import MeshError
 from services.mesh.state_directory import StateDirectory
 
 _PREFIX = "tokenway-"
-# Leaves 40 bytes for the name that is made here and for the sockets' own.
-_LONGEST_PARENT_BYTES = 66
+# With 18 for the name that is made here and 37 for the longest of the sockets' own, vLLM's, that is 105.
+_LONGEST_PARENT_BYTES = 50
 
 
 @contextmanager
