@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from libs.testing.valkey import RedisServer, redis_binary, valkey_binary
+
+# A shell's background job is started with SIGINT ignored, and so would be every process that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No verdict hangs on seconds: the machines that run this are busy.
 settings.register_profile("tokenway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
