@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from libs.testing.valkey import RedisServer, redis_binary, valkey_binary
 
-# A shell's background job is started with SIGINT ignored, and so would be every process that a test starts and interrupts.
+# A shell starts its background jobs with SIGINT ignored, and so would be what a test starts there and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No verdict hangs on seconds: the machines that run this are busy.
