@@ -30,8 +30,6 @@ class RunningMesh:
     """Where a running mesh is."""
 
     router: str
-    # Sockets, with short paths; left behind by a supervisor that was killed.
-    runtime_directory: str
     # Whether the router speaks TLS.
     tls: bool = False
 
@@ -66,6 +64,11 @@ class StateDirectory:
         return self.root / "logs"
 
     @property
+    def sockets(self) -> Path:
+        """A link to the folder of the sockets, whose own path must be short."""
+        return self.root / "sockets"
+
+    @property
     def valkey(self) -> Path:
         return self.root / "valkey"
 
@@ -88,14 +91,13 @@ class StateDirectory:
                 raise MeshError(
                     f"a mesh is running in {self.root} already: stop it, or choose another folder with --state-dir"
                 )
+            self.withdraw()  # what a mesh that was killed had said
             yield
 
     def running(self) -> RunningMesh | None:
         """The mesh that runs here; None where none does, whatever a killed one left behind."""
-        return self.last_announced() if self._is_owned() else None
-
-    def last_announced(self) -> RunningMesh | None:
-        """What the last mesh said of itself and did not take back; it may be long dead."""
+        if not self._is_owned():
+            return None
         try:
             return RunningMesh(**json.loads(self._announcement.read_text()))
         except (OSError, ValueError, TypeError):  # none, or not ours

@@ -70,6 +70,9 @@ def test_a_supervisor_killed_while_starting_leaves_nothing(tokenway: Tokenway, t
     up.send(signal.SIGKILL)
     up.process.wait()
     assert left(below, seconds=5) == []
+    sockets = (tokenway.state / "sockets").readlink()
+    assert tokenway.up(scripted(tmp_path)).end() == 0
+    assert not sockets.exists()
 
 
 @pytest.mark.parametrize("name", ["services.cache", "services.inference", "services.router", "valkey-server"])

@@ -9,6 +9,8 @@ from typing import BinaryIO
 
 _TAIL_BYTES = 16 << 10
 _LONGEST_LINE = 500
+_LINES_SEARCHED = 50
+_PRINTED = "stdout: "
 
 
 def opened(path: Path) -> BinaryIO:
@@ -29,10 +31,15 @@ def last_lines(path: Path, count: int) -> tuple[str, ...]:
     return tuple(line.rstrip()[:_LONGEST_LINE] for line in lines if line.strip())[-count:]
 
 
+def printed(line: bytes) -> bytes:
+    """A line of standard output as it goes into the log: marked, since it may come after later ones of the other."""
+    return _PRINTED.encode() + line
+
+
 def last_words(path: Path) -> str:
-    """The last line, if it is for people: a service says there why it ended. Nothing where it had no time to."""
-    lines = last_lines(path, 1)
-    return lines[0].strip() if lines and not _is_record(lines[0]) else ""
+    """The last line of standard error, if it is for people: a service says there why it ended, if it has time to."""
+    lines = [line for line in last_lines(path, _LINES_SEARCHED) if not line.startswith(_PRINTED)]
+    return lines[-1].strip() if lines and not _is_record(lines[-1]) else ""
 
 
 def _is_record(line: str) -> bool:

@@ -118,6 +118,6 @@ class ChildProcess:
         with self.log_path.open("ab", buffering=0) as log_file:
             async for line in self._process.stdout:
                 if self._address.done() or not (said := _READY.fullmatch(line)):
-                    log_file.write(line)
+                    log_file.write(log.printed(line))
                 else:
                     self.serves(said["address"].decode())

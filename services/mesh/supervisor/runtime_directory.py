@@ -20,14 +20,13 @@ _LONGEST_PARENT_BYTES = 50
 @contextmanager
 def runtime_directory(state: StateDirectory, environment: Mapping[str, str]) -> Iterator[Path]:
     """A new folder of mode 0700. What a mesh that was killed in the same state directory left is removed first."""
-    if (dead := state.last_announced()) is not None:
-        _remove(Path(dead.runtime_directory))
-        state.withdraw()
+    _remove_linked(state.sockets)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_parent(environment)))
+    state.sockets.symlink_to(folder)
     try:
         yield folder
     finally:
-        _remove(folder)
+        _remove_linked(state.sockets)
 
 
 def _parent(environment: Mapping[str, str]) -> Path:
@@ -38,7 +37,10 @@ def _parent(environment: Mapping[str, str]) -> Path:
     raise MeshError(f"none of {candidates} is a folder that can be written; set XDG_RUNTIME_DIR to a short one")
 
 
-def _remove(folder: Path) -> None:
-    # The name is checked, since it may come from a file.
-    if folder.name.startswith(_PREFIX):
+def _remove_linked(link: Path) -> None:
+    if not link.is_symlink():
+        return
+    # Whatever else somebody may have linked is not ours to remove.
+    if (folder := link.readlink()).name.startswith(_PREFIX):
         shutil.rmtree(folder, ignore_errors=True)
+    link.unlink()

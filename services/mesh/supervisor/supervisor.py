@@ -87,7 +87,7 @@ class Supervisor:
             await self._start_store(stack, children, sockets)
             await self._start(stack, children, the_plan, the_plan.backing, ask=the_plan.settings.mesh_tls is None)
             (router,) = await self._start(stack, children, the_plan, (the_plan.router,), ask=tls is None)
-            mesh = RunningMesh(router=_dialable(router), runtime_directory=str(sockets.folder), tls=tls is not None)
+            mesh = RunningMesh(router=_dialable(router), tls=tls is not None)
             self.state.announce(mesh)
             stack.callback(self.state.withdraw)
             yield mesh

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.mesh.supervisor.log import last_lines, last_words, opened
+from services.mesh.supervisor.log import last_lines, last_words, opened, printed
 
 
 def test_the_last_words_are_a_line_for_people(tmp_path: Path) -> None:
@@ -17,6 +17,12 @@ def test_a_record_for_machines_is_no_last_word(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     path.write_text('budget: hello\n{"event": "call"}\n')
     assert last_words(path) == ""
+
+
+def test_what_was_printed_is_no_last_word(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_bytes(b"budget: Redis is away\n" + printed(b"hello\n"))
+    assert last_words(path) == "budget: Redis is away"
 
 
 def test_an_empty_log_or_none_has_no_last_words(tmp_path: Path) -> None:

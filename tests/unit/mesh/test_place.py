@@ -25,13 +25,13 @@ def meant(state: StateDirectory, *, router: str | None = None, key_file: Path | 
 
 def test_the_mesh_of_this_machine_gets_the_owners_key(state: StateDirectory) -> None:
     with state.owned():
-        state.announce(RunningMesh(router="127.0.0.1:7", runtime_directory="/tmp/x"))
+        state.announce(RunningMesh(router="127.0.0.1:7"))
         assert meant(state) == RouterAddress("127.0.0.1:7", state.api_key())
 
 
 def test_a_key_of_ones_own_wins(state: StateDirectory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with state.owned():
-        state.announce(RunningMesh(router="127.0.0.1:7", runtime_directory="/tmp/x", tls=True))
+        state.announce(RunningMesh(router="127.0.0.1:7", tls=True))
         monkeypatch.setenv("TOKENWAY_API_KEY", "from-environment")
         assert meant(state) == RouterAddress("127.0.0.1:7", "from-environment", tls=True)
         (tmp_path / "key").write_text("from-file\n")
@@ -40,7 +40,7 @@ def test_a_key_of_ones_own_wins(state: StateDirectory, monkeypatch: pytest.Monke
 
 def test_the_owners_key_is_sent_to_no_other_router(state: StateDirectory) -> None:
     with state.owned():
-        state.announce(RunningMesh(router="127.0.0.1:7", runtime_directory="/tmp/x"))
+        state.announce(RunningMesh(router="127.0.0.1:7"))
         state.api_key()
         with pytest.raises(TokenwayError) as refused:
             meant(state, router="router.example:443")

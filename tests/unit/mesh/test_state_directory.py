@@ -10,7 +10,7 @@ import pytest
 from services.mesh.errors import MeshError
 from services.mesh.state_directory import RunningMesh, StateDirectory
 
-MESH = RunningMesh(router="127.0.0.1:50051", runtime_directory="/tmp/tokenway-x")
+MESH = RunningMesh(router="127.0.0.1:50051")
 
 
 @pytest.fixture
@@ -44,10 +44,11 @@ def test_a_killed_mesh_is_not_taken_for_a_running_one(state: StateDirectory) -> 
     with state.owned():
         state.announce(MESH)
     assert state.running() is None
-    assert state.last_announced() == MESH
+    with state.owned():
+        assert state.running() is None, "the next one has not started yet"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"router": 1}', '{"host": "x"}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": "x"}'])
 def test_an_announcement_that_is_not_ours_is_none(state: StateDirectory, text: str) -> None:
     with state.owned():
         (state.root / "mesh.json").write_text(text)

@@ -111,7 +111,6 @@ async def test_clients_find_the_mesh_while_it_runs_and_only_then(stage: Stage) -
 
     await stage.run(body)
     assert stage.state.running() is None
-    assert stage.state.last_announced() is None
 
 
 async def test_an_error_of_the_body_stops_everything_and_comes_through(stage: Stage) -> None:
@@ -175,7 +174,7 @@ async def test_a_service_that_dies_ends_the_mesh(stage: Stage) -> None:
 async def test_a_valkey_that_dies_ends_the_mesh(stage: Stage) -> None:
     async def body(mesh: RunningMesh) -> None:
         (valkey,) = (
-            each for each in descendants(os.getpid()) if f"{mesh.runtime_directory}/valkey.sock" in each.command
+            each for each in descendants(os.getpid()) if f"{stage.state.sockets.readlink()}/valkey.sock" in each.command
         )
         os.kill(valkey.pid, signal.SIGKILL)
         await forever(mesh)
@@ -251,9 +250,19 @@ async def test_sockets_of_a_mesh_that_was_killed_are_removed(stage: Stage, tmp_p
     left = tmp_path / "tokenway-left"
     left.mkdir()
     with stage.state.owned():
-        stage.state.announce(RunningMesh(router="127.0.0.1:1", runtime_directory=str(left)))
+        stage.state.announce(RunningMesh(router="127.0.0.1:1"))
+        stage.state.sockets.symlink_to(left)
     await stage.run(nothing)
     assert not left.exists()
+    assert not stage.state.sockets.is_symlink()
+
+
+async def test_what_is_not_of_a_mesh_is_never_removed(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    with stage.state.owned():
+        stage.state.sockets.symlink_to(tmp_path / "home")
+    await stage.run(nothing)
+    assert (tmp_path / "home").is_dir()
 
 
 async def test_no_key_and_no_token_lies_open_in_the_state_directory(stage: Stage) -> None:
