@@ -16,6 +16,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from prometheus_client import REGISTRY
 
 from libs.clock import SystemClock
 from libs.errors import Reason, TokenwayError
@@ -179,6 +180,16 @@ async def test_the_phases_of_a_request_are_known(vllm: VllmEngine) -> None:
     assert started.queue_seconds is not None
     assert started.prefill_seconds is not None
     assert started.queue_seconds >= 0 < started.prefill_seconds
+
+
+async def test_an_engine_has_answered_once_before_it_is_asked(tmp_path: Path) -> None:
+    def answered() -> float:
+        finished = [each for each in REGISTRY.collect() if each.name == "vllm:request_success"]
+        return sum(sample.value for each in finished for sample in each.samples if sample.name.endswith("_total"))
+
+    # Each engine counts from zero.
+    async with vllm_engine(tmp_path):
+        assert answered() == 1
 
 
 async def test_llm_request_is_a_child_of_the_engine_span(vllm: VllmEngine) -> None:

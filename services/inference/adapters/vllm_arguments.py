@@ -35,8 +35,7 @@ def prepare_environment(environment: MutableMapping[str, str] = os.environ, *, c
     defaults = {
         "VLLM_NO_USAGE_STATS": "1",
         "HF_HUB_OFFLINE": "1",  # models are folders; nothing is fetched
-        "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # stdout is the process's own
-        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_CONFIGURE_LOGGING": "0",  # its lines go where ours go
         # This process has threads (gRPC, telemetry) that a forked child would inherit in mid-step.
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
     }

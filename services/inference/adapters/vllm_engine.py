@@ -15,7 +15,7 @@ from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from libs.errors import Reason, TokenwayError
-from libs.generation.question import Question
+from libs.generation.question import Question, Sampling
 from libs.settings.schema import VllmEngine as VllmSettings
 from services.inference.adapters.vllm_arguments import (
     SHUTDOWN_SECONDS,
@@ -35,6 +35,7 @@ from services.inference.domain.validate import fit
 
 # How long a death can go unnoticed while nothing is being generated; a request in flight hears of it at once.
 HEALTH_CHECK_SECONDS = 0.25
+_UNSAMPLED = f"00-{1:032x}-{1:016x}-00"
 
 
 class VllmEngine:
@@ -67,9 +68,11 @@ class VllmEngine:
         prepare_environment(cpu=cpu)
         version = _import_vllm()
         try:
-            return cls(_async_llm(settings, model, cpu=cpu), settings=settings, model=model, version=version)
+            engine = cls(_async_llm(settings, model, cpu=cpu), settings=settings, model=model, version=version)
         except (ValueError, RuntimeError, OSError) as error:
             raise _cannot_start(settings, " ".join(str(error).split())[:500]) from error
+        await engine._warm_up()
+        return engine
 
     async def count_tokens(self, question: Question) -> int:
         with self._errors.translated():
@@ -107,6 +110,15 @@ class VllmEngine:
         self._llm = None
         gc.collect()  # now: its __del__ fails once the interpreter is being torn down
 
+    async def _warm_up(self) -> None:
+        """One token for nobody: the first request of an engine takes half a second longer than those after it."""
+        question = Question("a", Sampling(max_tokens=1))
+        request = EngineRequest(request_id="warm-up", model=self._model, question=question)
+        # Of a trace of which nothing is kept.
+        async with aclosing(self.generate(request, trace_headers={"traceparent": _UNSAMPLED})) as events:
+            async for _ in events:
+                pass
+
     async def _outputs(self, request: EngineRequest, trace_headers: Mapping[str, str]) -> AsyncGenerator[Any]:
         ids = await self._prompts.token_ids(request.question)
         room = fit(
@@ -131,7 +143,7 @@ class VllmEngine:
 
 def _import_vllm() -> str:
     """Its version. Apart from whoever holds the engine: something in it keeps the frames that first imported it."""
-    logging.getLogger("vllm").setLevel(logging.WARNING)  # until it reads its own level
+    logging.getLogger("vllm").setLevel(logging.ERROR)  # it warns of much that is as it should be
     import vllm
     import vllm.v1.engine.async_llm
 
