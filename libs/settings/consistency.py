@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from libs.address import is_local
 from libs.settings import addresses
 from libs.settings.mistakes import Mistake, Path, dotted
-from libs.settings.schema import Budget, Cache, Limit, Model, Router, Section, Service, VllmEngine
+from libs.settings.schema import Budget, Cache, InnerService, Limit, Model, Router, Section, Service, VllmEngine
 from libs.settings.yaml_tree import Tree, Value
 
 Part = TypeVar("Part", bound=Section)
@@ -56,9 +56,11 @@ def plaintext_stays_on_this_machine(tree: Tree) -> Iterator[Mistake]:
             yield _plaintext((*path, "listen"), router.listen, "services.router.tls")
     if tree.at(("mesh_tls",)) is not None:
         return
-    inside = [(path, each.listen) for path, each in _services(tree, "cache", "budget")]
-    inside = [((*path, "listen"), address) for path, address in inside] + list(_endpoints(tree))
-    for path, address in inside:
+    services = list(_services(tree, "cache", "budget"))
+    inside = [((*path, "listen"), each.listen) for path, each in services]
+    called = [(path, each.address) for path, each in services if isinstance(each, InnerService)]
+    inside += [((*path, "address"), address) for path, address in called if address is not None]
+    for path, address in [*inside, *_endpoints(tree)]:
         if not is_local(address):
             yield _plaintext(path, address, "mesh_tls")
 

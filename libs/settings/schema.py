@@ -98,14 +98,24 @@ class Router(Service):
     max_prompt_bytes: int = Field(default=1 << 20, ge=1, le=16 << 20)
 
 
-class Cache(Service):
+class InnerService(Service):
+    """A service that the router calls."""
+
+    address: Address | None = Field(default=None, description="where the router reaches it; absent: where it listens")
+
+    @property
+    def reached_at(self) -> str:
+        return self.address or self.listen
+
+
+class Cache(InnerService):
     """Answers that may be reused."""
 
     listen: Address = "127.0.0.1:50052"
     max_answer_bytes: int = Field(default=256 << 10, ge=1, le=4 << 20)
 
 
-class Budget(Service):
+class Budget(InnerService):
     """What may be spent."""
 
     listen: Address = "127.0.0.1:50053"

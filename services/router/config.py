@@ -39,13 +39,13 @@ class RouterConfig:
 
     @classmethod
     def from_settings(cls, settings: schema.Settings) -> Self:
-        """The router's part of the file. The addresses of the others are where they listen."""
+        """The router's part of the file. The others are called where the file says they are reached."""
         router, services = settings.services.router, settings.services
         return cls(
             listen=router.listen,
             metrics_listen=router.metrics,
-            cache_address=services.cache.listen,
-            budget_address=services.budget.listen,
+            cache_address=services.cache.reached_at,
+            budget_address=services.budget.reached_at,
             redis_url=settings.stores.redis_url,
             models=tuple(_model(each) for each in settings.models),
             endpoints={each.name: each.endpoints for each in settings.models},

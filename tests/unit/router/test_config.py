@@ -1,0 +1,24 @@
+"""What the router makes of the configuration file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from libs.settings import schema
+from services.router.config import RouterConfig
+from tests.mesh.in_process import settings
+
+
+def test_the_others_are_called_where_they_are_reached_and_else_where_they_listen(tmp_path: Path) -> None:
+    services = schema.Services(
+        cache=schema.Cache(listen="127.0.0.1:1", address="cache:2"), budget=schema.Budget(listen="127.0.0.1:3")
+    )
+    config = RouterConfig.from_settings(settings(tmp_path, "redis://localhost", services=services))
+    assert (config.cache_address, config.budget_address) == ("cache:2", "127.0.0.1:3")
+
+
+def test_cached_input_costs_what_input_costs_where_the_file_is_silent(tmp_path: Path) -> None:
+    (model,) = RouterConfig.from_settings(settings(tmp_path, "redis://localhost")).models
+    price = model.price
+    assert price.cached_input_micro_usd_per_million_tokens == price.input_micro_usd_per_million_tokens == 1_000_000
+    assert price.output_micro_usd_per_million_tokens == 10_000_000
