@@ -21,7 +21,7 @@ part() { # NAME ARGUMENTS...: written whole or not at all
     compile --constraints "$whole" --no-annotate "$@" --output-file "requirements/.$name.txt.new"
     mv "requirements/.$name.txt.new" "requirements/$name.txt"
 }
-part base pyproject.toml --extra router --extra cache --extra budget --extra mesh
+part base pyproject.toml --extra router --extra cache --extra budget --extra inference-openai --extra mesh
 part engine-cpu pyproject.toml --extra inference-cpu
 part dev requirements/dev.in
 part model requirements/model.in

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
+from libs.address import is_local
+
 # sockaddr_un holds 108 bytes, the last of them zero.
 LONGEST_UNIX_PATH_BYTES = 107
 HIGHEST_PORT = 65_535
@@ -31,3 +35,11 @@ def is_one_place(address: str) -> bool:
     """True when the same address twice is the same server: a fixed port of a named machine, or a unix socket."""
     host = address.rpartition(":")[0]
     return address.startswith("unix:") or not (takes_a_free_port(address) or host in ("0.0.0.0", "[::]"))  # noqa: S104 - compared, not bound
+
+
+def encrypted_or_local(url: str) -> str:
+    """The URL, or a ValueError: a key does not travel in the clear."""
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not is_local(f"{parts.hostname}:{parts.port or 80}"):
+        raise ValueError("plain http:// would show the key and every prompt on the way: use https://, or loopback")
+    return url

@@ -13,7 +13,18 @@ from pydantic import ValidationError
 from libs.address import is_local
 from libs.settings import addresses
 from libs.settings.mistakes import Mistake, Path, dotted
-from libs.settings.schema import Budget, Cache, InnerService, Limit, Model, Router, Section, Service, VllmEngine
+from libs.settings.schema import (
+    Budget,
+    Cache,
+    InnerService,
+    Limit,
+    Model,
+    OpenAiEngine,
+    Router,
+    Section,
+    Service,
+    VllmEngine,
+)
 from libs.settings.yaml_tree import Tree, Value
 
 Part = TypeVar("Part", bound=Section)
@@ -111,6 +122,14 @@ def engines_hold_their_context(tree: Tree) -> Iterator[Mistake]:
             yield Mistake((*path, "engine", "gpu_memory_utilization"), message)
 
 
+def providers_have_one_key(tree: Tree) -> Iterator[Mistake]:
+    """Nobody should have to guess which of two keys is sent."""
+    for path, model in _parts(tree, Model, "models.*"):
+        engine = model.engine
+        if isinstance(engine, OpenAiEngine) and engine.api_key_env is not None and engine.api_key_file is not None:
+            yield Mistake((*path, "engine", "api_key_file"), "names a key beside api_key_env; keep one")
+
+
 def replicas_on_one_machine_share_no_port(tree: Tree) -> Iterator[Mistake]:
     """One metrics address serves one replica a machine."""
     for path, model in _parts(tree, Model, "models.*"):
@@ -138,6 +157,7 @@ CHECKS = (
     budgets_are_unique,
     allowed_models_exist,
     engines_hold_their_context,
+    providers_have_one_key,
     replicas_on_one_machine_share_no_port,
     waits_are_in_order,
 )

@@ -18,11 +18,15 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 ADDRESS = r"^(unix:[^\s]+|[^\s:]\S*:\d{1,5})$"
 SHA256 = r"^[0-9a-f]{64}$"
 REDIS_URL = r"^(embedded|(redis|rediss|unix)://.+)$"
+HTTP_URL = r"^https?://[^\s/?#@][^\s?#@]*$"
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 # What each pattern allows, in words.
 ALLOWED = {
     NAME: "letters, digits, '.', '_' and '-', at most 64, a letter or digit first",
     ADDRESS: "HOST:PORT, [IPV6]:PORT or unix:PATH",
     SHA256: "64 hexadecimal digits in lower case",
+    HTTP_URL: "https://HOST/PATH, or http:// and a loopback address, without user, password, query and fragment",
+    VARIABLE: "letters, digits and '_', no digit first",
     REDIS_URL: "'embedded', or an address that starts with redis://, rediss:// or unix://",
 }
 
@@ -41,6 +45,7 @@ Name = Annotated[str, Field(pattern=NAME)]
 # "127.0.0.1:50051", "[::1]:50051", "unix:/run/tokenway/budget.sock"; port 0 takes a free one.
 Address = Annotated[str, Field(pattern=ADDRESS), AfterValidator(addresses.checked)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+HttpUrl = Annotated[str, Field(pattern=HTTP_URL), AfterValidator(addresses.encrypted_or_local)]
 
 
 def micro_usd(usd: Decimal) -> int:
@@ -186,7 +191,28 @@ class ScriptedEngine(Section):
     allow_directives: bool = Field(default=False, description="obey faults that a prompt asks for; for tests")
 
 
-Engine = Annotated[VllmEngine | ScriptedEngine, Field(discriminator="kind")]
+class OpenAiEngine(Section):
+    """A provider that speaks OpenAI's API over HTTP. Its key is never in this file."""
+
+    kind: Literal["openai"]
+    base_url: HttpUrl = Field(description="what stands before /chat/completions")
+    model: str = Field(min_length=1, max_length=256, description="the provider's name of the model")
+    api_key_env: str | None = Field(default=None, pattern=VARIABLE, description="the variable that holds the key")
+    api_key_file: str | None = Field(default=None, description="or the file that does; neither: no key is sent")
+    max_model_len: int = Field(default=4_096, ge=16, le=10_000_000)
+    max_num_seqs: int = Field(default=256, ge=1, le=65_536, description="requests at the provider at once")
+    connect_seconds: Seconds = 5
+    first_token_seconds: Seconds = Field(default=60, description="a provider without a token by then is away")
+    idle_seconds: Seconds = Field(default=30, description="silence in mid-answer")
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+        default="max_tokens", description="OpenAI's newer models take the latter alone"
+    )
+    extra_sampling: tuple[Literal["top_k", "min_p", "repetition_penalty"], ...] = Field(
+        default=(), description="what this provider takes beyond OpenAI's API; the rest is refused"
+    )
+
+
+Engine = Annotated[VllmEngine | ScriptedEngine | OpenAiEngine, Field(discriminator="kind")]
 
 
 class Model(Section):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from libs.errors import Reason, TokenwayError
-from libs.settings.schema import Engine, Model, ScriptedEngine, Settings, VllmEngine
+from libs.settings.schema import Engine, Model, Settings, VllmEngine
 
 # Set by whoever has prepared the default model: `make model` prints the folder.
 DEFAULT_MODEL_VARIABLE = "TOKENWAY_DEFAULT_MODEL"
@@ -19,7 +19,7 @@ class InferenceConfig:
     """One replica of one model. The engine's own settings are the configuration file's."""
 
     model: Model
-    engine: VllmEngine | ScriptedEngine
+    engine: Engine
     listen: str
     metrics_listen: str
     drain_seconds: float
@@ -55,7 +55,7 @@ def _model(settings: Settings, name: str) -> Model:
     raise _refused(f"models: there is no {name}; the file has {known}")
 
 
-def _with_path(engine: Engine, environment: Mapping[str, str]) -> VllmEngine | ScriptedEngine:
+def _with_path(engine: Engine, environment: Mapping[str, str]) -> Engine:
     if not isinstance(engine, VllmEngine) or engine.model_path != "default":
         return engine
     path = environment.get(DEFAULT_MODEL_VARIABLE, "")

@@ -9,8 +9,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from libs.rpc.routes import Route
 from libs.rpc.runtime import Runtime
 from libs.rpc.server import RpcServer
+from libs.settings.schema import OpenAiEngine as OpenAiSettings
 from libs.settings.schema import VllmEngine as VllmSettings
 from services.inference.adapters.nvml_gauges import NvmlGauges
+from services.inference.adapters.openai_engine import OpenAiEngine
 from services.inference.adapters.otel_probe import OtelProbe
 from services.inference.adapters.scripted_engine import ScriptedEngine
 from services.inference.adapters.scripted_plan import Script
@@ -48,6 +50,8 @@ async def make_engine(config: InferenceConfig) -> Engine:
     engine = config.engine
     if isinstance(engine, VllmSettings):
         return await VllmEngine.start(engine, model=config.model.name)
+    if isinstance(engine, OpenAiSettings):
+        return OpenAiEngine(engine, model=config.model.name)
     script = Script(
         tokens_per_second=engine.tokens_per_second,
         first_token_seconds=engine.first_token_seconds,

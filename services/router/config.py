@@ -70,6 +70,7 @@ def _model(model: schema.Model) -> Model:
         capabilities=frozenset(model.capabilities),
         p99_latency_seconds=model.p99_latency_seconds,
         revision=model.revision,
+        remote=isinstance(model.engine, schema.OpenAiEngine),
     )
 
 

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from services.inference.adapters.openai_engine import OpenAiEngine
 from services.inference.adapters.scripted_engine import ScriptedEngine
 from services.inference.adapters.vllm_engine import VllmEngine
 from services.inference.domain.ports import Engine
-from tests.contract.engines import scripted_engine, vllm_engine
+from tests.contract.engines import openai_engine, scripted_engine, vllm_engine
+from tests.contract.openai_upstream import Upstream, upstream
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -25,11 +27,32 @@ async def vllm(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[VllmEn
         yield engine
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def openai() -> AsyncIterator[OpenAiEngine]:
+    async with upstream() as provider, openai_engine(provider) as engine:
+        yield engine
+
+
+@pytest_asyncio.fixture
+async def provider() -> AsyncIterator[Upstream]:
+    """One of a test's own, which may break it."""
+    async with upstream() as running:
+        yield running
+
+
 # The first test waits for vLLM's engine: several times its 20 s on a busy machine.
 _VLLM = pytest.param("vllm", marks=[pytest.mark.vllm, pytest.mark.timeout(300)])
 
 
-@pytest.fixture(scope="session", params=["scripted", _VLLM])
+@pytest.fixture(scope="session", params=["scripted", "openai", _VLLM])
 def engine(request: pytest.FixtureRequest) -> Engine:
     chosen: Engine = request.getfixturevalue(request.param)
     return chosen
+
+
+@pytest.fixture(autouse=True)
+def _only_engines_that_can(request: pytest.FixtureRequest) -> None:
+    """`counts_tokens(reason)` marks what takes the model's own tokenizer, which a remote provider keeps to itself."""
+    mark = request.node.get_closest_marker("counts_tokens")
+    if mark is not None and request.node.callspec.params["engine"] == "openai":
+        pytest.skip(*mark.args)

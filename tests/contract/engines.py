@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +12,19 @@ from pathlib import Path
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
+from libs.clock import Clock
 from libs.generation.question import Question, Sampling
+from libs.settings.schema import OpenAiEngine as OpenAiSettings
 from libs.settings.schema import VllmEngine as VllmSettings
 from libs.testing.tiny_model import make_tiny_model
+from services.inference.adapters.openai_engine import OpenAiEngine
 from services.inference.adapters.scripted_engine import ScriptedEngine
 from services.inference.adapters.scripted_plan import Script
 from services.inference.adapters.vllm_engine import VllmEngine
 from services.inference.domain.answer import Delta, Event, Finished, Started
 from services.inference.domain.model import EngineRequest
 from services.inference.domain.ports import Engine
+from tests.contract.openai_upstream import Upstream
 
 MODEL = "tiny"
 TURNS = 4
@@ -67,6 +71,26 @@ async def vllm_engine(folder: Path, **settings: object) -> AsyncIterator[VllmEng
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # vLLM leaves its ZeroMQ context to the garbage collector
             await engine.close()
+
+
+@asynccontextmanager
+async def openai_engine(
+    upstream: Upstream, *, environment: Mapping[str, str] | None = None, clock: Clock | None = None, **settings: object
+) -> AsyncIterator[OpenAiEngine]:
+    """Asks the upstream over real HTTP on loopback."""
+    usual = {
+        "kind": "openai",
+        "base_url": upstream.url,
+        "model": "provider/tiny",
+        "max_num_seqs": TURNS,
+        "max_model_len": MAX_MODEL_TOKENS,
+    }
+    chosen = OpenAiSettings.model_validate(usual | settings)
+    engine = OpenAiEngine(chosen, model=MODEL, environment=environment or {}, clock=clock)
+    try:
+        yield engine
+    finally:
+        await engine.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,14 @@ async def test_usage_is_what_the_deltas_count(engine: Engine) -> None:
     asked = request(max_tokens=20)
     answer = await answer_of(engine, asked)
     assert answer.finished.usage.output_tokens == answer.tokens == 20
-    assert answer.finished.usage.input_tokens == answer.started.input_tokens > 0
+    assert answer.finished.usage.input_tokens > 0
     assert answer.started.input_tokens == await engine.count_tokens(asked.question)
+
+
+@pytest.mark.counts_tokens("a provider counts the prompt at the end; until then it is an estimate")
+async def test_the_prompt_is_counted_before_the_first_token(engine: Engine) -> None:
+    answer = await answer_of(engine, request(max_tokens=5))
+    assert answer.finished.usage.input_tokens == answer.started.input_tokens > 0
 
 
 async def test_every_piece_of_text_has_its_count(engine: Engine) -> None:
@@ -52,12 +58,14 @@ async def test_max_tokens_ends_the_answer_with_length(engine: Engine) -> None:
     assert answer.finished.reason is FinishReason.LENGTH
 
 
+@pytest.mark.counts_tokens("how much room there is, only the provider knows: max_tokens is passed on as it is")
 async def test_max_tokens_beyond_the_context_means_all_there_is_room_for(engine: Engine) -> None:
     answer = await answer_of(engine, request(max_tokens=1_000_000))
     assert answer.tokens == MAX_MODEL_TOKENS - answer.started.input_tokens
     assert answer.finished.reason is FinishReason.LENGTH
 
 
+@pytest.mark.counts_tokens("how long a prompt is, only the provider knows")
 async def test_a_prompt_that_leaves_room_for_one_token_gets_one(engine: Engine) -> None:
     prompt = "x " * MAX_MODEL_TOKENS
     while await engine.count_tokens(Question(prompt)) >= MAX_MODEL_TOKENS:
@@ -67,6 +75,7 @@ async def test_a_prompt_that_leaves_room_for_one_token_gets_one(engine: Engine) 
     assert answer.tokens == 1
 
 
+@pytest.mark.counts_tokens("the numbers are estimates: test_openai_engine has what a provider's refusal becomes")
 async def test_a_prompt_that_leaves_room_for_none_is_refused_with_the_numbers(engine: Engine) -> None:
     prompt = "x " * 600
     input_tokens = await engine.count_tokens(Question(prompt))
@@ -238,6 +247,7 @@ async def test_an_idle_engine_has_no_load(engine: Engine) -> None:
     assert (load.running, load.waiting, load.kv_cache_usage) == (0, 0, 0.0)
 
 
+@pytest.mark.counts_tokens("nobody tells how full a provider's KV cache is")
 async def test_a_running_request_uses_the_kv_cache(engine: Engine) -> None:
     async with aclosing(engine.generate(request(max_tokens=400), trace_headers={})) as events:
         for _ in range(4):

@@ -13,7 +13,7 @@ from libs.money import Usage, UsageSource
 from services.inference.adapters.made_tokens import MadeTokens
 from services.inference.adapters.scripted_plan import Plan, Script, plan
 from services.inference.adapters.scripted_text import StopText, prompt_of, tokens_of
-from services.inference.adapters.scripted_turns import Life, Turns
+from services.inference.adapters.turns import Life, Turns
 from services.inference.domain.answer import (
     Delta,
     Event,

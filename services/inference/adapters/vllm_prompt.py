@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from typing import Any
 
 from libs.errors import FieldViolation, invalid_request
 from libs.generation.question import (
     Conversation,
     Image,
-    Message,
     Question,
-    Role,
-    Text,
     Tool,
-    ToolCall,
     ToolMode,
-    ToolResult,
 )
-
-ChatMessage = dict[str, Any]
+from services.inference.adapters.chat_messages import chat_messages, chat_tool
 
 
 class VllmPrompts:
@@ -47,35 +39,10 @@ class VllmPrompts:
 
     async def _of_conversation(self, conversation: Conversation, tools: tuple[Tool, ...]) -> Any:
         messages = [each for message in conversation.messages for each in chat_messages(message)]
-        template = {"add_generation_prompt": True, "tools": [_chat_tool(tool) for tool in tools] or None}
+        template = {"add_generation_prompt": True, "tools": [chat_tool(tool) for tool in tools] or None}
         params = self._chat_params(chat_template_kwargs=template)
         _, (prompt,) = await self._renderer.render_chat_async([messages], params, self._of_template)
         return prompt
-
-
-def chat_messages(message: Message) -> Iterator[ChatMessage]:
-    """One message as templates know them; of tool results one each."""
-    if message.role is Role.TOOL:
-        for part in message.parts:
-            if isinstance(part, ToolResult):
-                yield {"role": "tool", "tool_call_id": part.tool_call_id, "content": part.content}
-        return
-    said: ChatMessage = {
-        "role": str(message.role),
-        "content": "".join(part.text for part in message.parts if isinstance(part, Text)),
-    }
-    calls = [_chat_call(part) for part in message.parts if isinstance(part, ToolCall)]
-    yield {**said, "tool_calls": calls} if calls else said
-
-
-def _chat_call(call: ToolCall) -> dict[str, Any]:
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments_json}}
-
-
-def _chat_tool(tool: Tool) -> dict[str, Any]:
-    parameters = json.loads(tool.parameters_json_schema)
-    function = {"name": tool.name, "description": tool.description, "parameters": parameters}
-    return {"type": "function", "function": function}
 
 
 def _refuse_unable(question: Question) -> None:

@@ -12,7 +12,8 @@ from libs.money import Usage
 class Started:
     """First, once, together with the first token.
 
-    The two durations are the engine's: waiting for its turn, then reading the prompt; None where it does not tell.
+    Of a remote provider the input tokens are an estimate: it counts at the end. The two durations are the engine's:
+    waiting for its turn, then reading the prompt; None where it does not tell.
     """
 
     input_tokens: int
@@ -67,11 +68,15 @@ class FinishReason(StrEnum):
     STOP = "stop"
     LENGTH = "length"
     TOOL_CALLS = "tool_calls"
+    CONTENT_FILTER = "content_filter"
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Last, once; an answer without it is none. The output tokens are the sum of every delta's token counts."""
+    """Last, once; an answer without it is none. The output tokens are the sum of every delta's token counts.
+
+    A remote provider counts at the end only: its deltas estimate, its usage is the truth, and may be less than the sum.
+    """
 
     reason: FinishReason
     usage: Usage

@@ -17,7 +17,7 @@ from services.inference.domain.model import EngineRequest
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What runs: "vllm" or "scripted", its version, and how large prompt and answer together may be."""
+    """What runs: "vllm", "scripted" or "openai", its version, and how large prompt and answer together may be."""
 
     engine: str
     version: str
@@ -49,6 +49,9 @@ class Engine(Protocol):
         Closing the generator, or cancelling the task that iterates it, ends the engine's work on it before anything
         else is begun in its place. An engine that dies fails every generator with ENGINE_DEAD at once; one that has
         too much waiting refuses with QUEUE_FULL; what it cannot do for this question is INVALID_REQUEST.
+
+        An engine that asks a remote provider cannot count before the provider does: it estimates the prompt, takes the
+        end that the provider gives for one, and passes `max_tokens` on as it is.
 
         `trace_headers` are W3C Trace Context's, the parent of the engine's own spans.
         """

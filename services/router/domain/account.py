@@ -51,6 +51,7 @@ class Account:
         self._ask, self._principal, self._request_id = ask, principal, request_id
         self._step_tokens = first_lease_tokens
         self._max_output_tokens = ask.max_output_tokens
+        self._remote = False
         self._reservation: Reservation | None = None
         self._reserving: asyncio.Task[Lease] | None = None
         # What the ledger may hold of this request: more than one only while nobody knows which.
@@ -91,6 +92,8 @@ class Account:
         self._reserving = self._background.begin(self._reserve(wanted), name="reserve")
         self._lease = await asyncio.shield(self._reserving)
         self._reservation = wanted
+        self._remote = model.remote
+        self.usage = Usage(source=UsageSource.ESTIMATED if model.remote else UsageSource.ENGINE)
         # From now on: an engine may take longer to its first token than a lease lives.
         self._keeper = self._background.begin(self._keep_ahead(wanted), name="lease")
 
@@ -119,6 +122,14 @@ class Account:
     def delivered(self, tokens: int) -> None:
         """So many more tokens have gone to the caller."""
         self.usage = replace(self.usage, output_tokens=self.usage.output_tokens + tokens)
+
+    def counted(self, usage: Usage) -> None:
+        """The answer is whole. A provider's own count takes the place of what was estimated while it streamed.
+
+        Our engines' count is what was delivered, which the sum already is.
+        """
+        if usage.source is UsageSource.PROVIDER:
+            self.usage = usage
 
     def close(self, outcome: Outcome, *, why: str) -> asyncio.Task[Booked | None]:
         """Books what was delivered, or returns everything: in the background, whatever becomes of the caller.
@@ -174,7 +185,8 @@ class Account:
             model=model.name,
             price=model.price,
             max_input_tokens=self._ask.max_input_tokens,
-            want_output_tokens=min(self._step_tokens, most),
+            # Whatever a provider has been asked for it may make and bill, delivered or not.
+            want_output_tokens=most if model.remote else min(self._step_tokens, most),
             max_output_tokens=most,
             replaces=self.reservation_id,
         )
@@ -235,7 +247,7 @@ class Account:
             began_at = self._clock.monotonic()
             try:
                 self._lease = await self._budget.extend(
-                    reservation, seq=seq, used=self.usage, want_output_tokens=self._want()
+                    reservation, seq=seq, used=self._known(), want_output_tokens=self._want()
                 )
             except TokenwayError as error:
                 if error.reason is Reason.BUDGET_EXCEEDED:
@@ -247,9 +259,13 @@ class Account:
                 self._slowest_extend_seconds = max(self._slowest_extend_seconds, self._clock.monotonic() - began_at)
                 return None
 
+    def _known(self) -> Usage:
+        """What may be booked for good by now: nothing of an estimate, for the provider's count may be lower."""
+        return Usage(source=self.usage.source) if self._remote else self.usage
+
     def _want(self) -> int:
         """Beyond what was used: what is left of the lease, and where that is short a step more, up to the whole."""
-        used = self.usage.output_tokens
+        used = self._known().output_tokens
         covered = self._lease.output_tokens if self._lease else used
         # A renewal of time alone must not be refused for tokens that nobody needs yet.
         step = self._step_tokens if self._needed.is_set() else 0

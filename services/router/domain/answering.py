@@ -136,6 +136,7 @@ class Answering:
             async with aclosing(self._joined(begun)) as engine:
                 async for event in engine:
                     if isinstance(event, EngineFinished):
+                        self._account.counted(event.usage)
                         finish_reason = event.finish_reason
                     elif not isinstance(event, EngineStarted):
                         delta = await self._covered_part(event)

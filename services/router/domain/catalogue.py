@@ -20,6 +20,8 @@ class Model:
     capabilities: frozenset[str]
     p99_latency_seconds: float
     revision: str
+    # A provider's: it cannot be stopped at a token, and counts them at the end.
+    remote: bool = False
 
     def can(self, capability: str) -> bool:
         return capability in self.capabilities or EVERY_CAPABILITY in self.capabilities

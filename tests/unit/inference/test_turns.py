@@ -8,7 +8,7 @@ import random
 import pytest
 
 from libs.errors import Reason, TokenwayError
-from services.inference.adapters.scripted_turns import Life, Turns
+from services.inference.adapters.turns import Life, Turns
 
 
 class Holders:

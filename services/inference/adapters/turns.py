@@ -1,4 +1,4 @@
-"""Whose turn it is in the scripted engine, and what wakes everybody at once: its death."""
+"""Whose turn it is in an engine of ours, and what wakes everybody at once: its death."""
 
 from __future__ import annotations
 

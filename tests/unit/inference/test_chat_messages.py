@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from libs.generation.question import Grammar, JsonObject, JsonSchema, Message, Regex, Role, Text, ToolCall, ToolResult
-from services.inference.adapters.vllm_prompt import chat_messages
+from services.inference.adapters.chat_messages import chat_messages
 from services.inference.adapters.vllm_sampling import structured_outputs
 
 
