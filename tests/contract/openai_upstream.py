@@ -29,11 +29,19 @@ class Upstream:
     # Set when a client has closed its connection before it had the whole response.
     left: asyncio.Event = field(default_factory=asyncio.Event)
     respond: Callable[[web.Request, Json], Awaitable[web.StreamResponse]] | None = None
+    _news: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def asked(self, requests: int) -> None:
+        """Returns once so many have come in all."""
+        async with self._news:
+            await self._news.wait_for(lambda: len(self.bodies) >= requests)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         asked = await request.json()
         self.bodies.append(asked)
         self.headers.append(dict(request.headers))
+        async with self._news:
+            self._news.notify_all()
         try:
             return await (self.respond or answered)(request, asked)
         except (asyncio.CancelledError, ConnectionError):

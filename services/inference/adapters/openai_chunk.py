@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from services.inference.adapters.openai_events import MalformedError
+
+# No model reads or writes more: a count beyond it is none.
+_Tokens = Annotated[int, Field(ge=0, le=10_000_000)]
 
 
 class _Part(BaseModel):
@@ -56,14 +59,14 @@ class Choice(_Part):
 
 
 class PromptDetails(_Part):
-    cached_tokens: NonNegativeInt | None = None
+    cached_tokens: _Tokens | None = None
 
 
 class Counted(_Part):
     """What the provider bills; it counts hidden reasoning as output."""
 
-    prompt_tokens: NonNegativeInt
-    completion_tokens: NonNegativeInt
+    prompt_tokens: _Tokens
+    completion_tokens: _Tokens
     prompt_tokens_details: PromptDetails | None = None
 
     @property

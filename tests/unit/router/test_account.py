@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from libs.background import Background
 from libs.errors import Reason, TokenwayError
-from libs.money import Usage
+from libs.money import Usage, UsageSource
 from services.router.domain.account import Account
 from services.router.domain.answer import FinishReason, Outcome
 from services.router.domain.ports import Booked, Lease, Reservation
 from tests.unit.router.asks import PRINCIPAL, TIERS, ask
 
 SMALL, MEDIUM = TIERS[0], TIERS[1]
+REMOTE = replace(SMALL, remote=True)
 REFUSED = TokenwayError(Reason.BUDGET_EXCEEDED, "spent")
 AWAY = TokenwayError(Reason.BUDGET_UNAVAILABLE, "away")
 
@@ -273,3 +274,58 @@ async def test_a_ledger_that_is_away_at_the_end_is_told_when_it_is_back(budget: 
         opened.delivered(3)
         assert await opened.close(Outcome.FINISHED, why="") == Booked(7, 0)
     assert budget.calls[1:] == ["settle llama-3-7b"] * 2
+
+
+async def test_of_a_provider_all_that_it_may_bill_is_reserved_before_it_is_asked(budget: ScriptedBudget) -> None:
+    async with account(budget, max_tokens=1_000) as opened:
+        await opened.reserve(REMOTE)
+        opened.begin(input_tokens=10, cached_input_tokens=0)
+        assert await opened.covered(1_000) == 1_000
+    assert not [each for each in budget.calls if each.startswith("extend")]
+
+
+async def test_a_providers_own_count_is_settled_be_it_more_or_less_than_was_estimated(budget: ScriptedBudget) -> None:
+    for tokens in (2, 9):
+        async with account(budget) as opened:
+            await opened.reserve(REMOTE)
+            opened.begin(input_tokens=10, cached_input_tokens=0)
+            opened.delivered(4)
+            counted = Usage(12, 3, tokens, UsageSource.PROVIDER)
+            opened.counted(counted)
+            await opened.close(Outcome.FINISHED, why="")
+        assert budget.settled[-1][0] == counted
+
+
+async def test_without_the_providers_count_an_estimate_is_settled_and_called_one(budget: ScriptedBudget) -> None:
+    async with account(budget) as opened:
+        await opened.reserve(REMOTE)
+        opened.begin(input_tokens=10, cached_input_tokens=0)
+        opened.delivered(4)
+    assert budget.settled == [(Usage(10, 0, 4, UsageSource.ESTIMATED), Outcome.CANCELLED)]
+
+
+async def test_a_count_of_our_own_engine_changes_nothing(budget: ScriptedBudget) -> None:
+    async with account(budget) as opened:
+        await started(opened)
+        opened.delivered(4)
+        opened.counted(Usage(10, 0, 9, UsageSource.ENGINE))
+    assert budget.settled == [(Usage(10, 0, 4, UsageSource.ENGINE), Outcome.CANCELLED)]
+
+
+async def test_an_estimate_is_not_booked_while_it_streams(budget: ScriptedBudget) -> None:
+    budget.lifetime_seconds = 0
+    async with account(budget, max_tokens=1_000) as opened:
+        await opened.reserve(REMOTE)
+        opened.begin(input_tokens=10, cached_input_tokens=0)
+        opened.delivered(4)
+        await asyncio.wait_for(budget.extended.wait(), 5)
+    assert budget.calls[1] == "extend 1 used 0 want 1000", "the provider's count may be lower: settling books it"
+
+
+async def test_after_a_fallback_from_a_provider_an_engines_count_is_the_truth(budget: ScriptedBudget) -> None:
+    async with account(budget) as opened:
+        await opened.reserve(REMOTE)
+        await opened.reserve(MEDIUM)
+        opened.begin(input_tokens=10, cached_input_tokens=0)
+        opened.delivered(4)
+    assert budget.settled == [(Usage(10, 0, 4, UsageSource.ENGINE), Outcome.CANCELLED)]

@@ -12,7 +12,7 @@ import pytest
 
 from libs.background import Background
 from libs.errors import Reason, TokenwayError
-from libs.money import Usage
+from libs.money import Usage, UsageSource
 from libs.resilience.retry import Retry
 from libs.testing.clock import ManualClock
 from services.router.domain.admission import Admission
@@ -216,6 +216,13 @@ async def test_more_than_was_asked_for_is_cut_and_says_length() -> None:
     assert (finished.finish_reason, finished.receipt.outcome) == (FinishReason.LENGTH, Outcome.FINISHED)
     assert finished.receipt.usage.output_tokens == 16
     assert world.stored == []
+
+
+async def test_a_providers_count_is_on_the_receipt_in_place_of_what_was_delivered() -> None:
+    counted = Usage(7, 2, 5, UsageSource.PROVIDER)
+    world = World(answers={SMALL.name: (*ANSWER[:-1], replace(STOP, usage=counted))})
+    assert last(await events(world)).receipt.usage == counted
+    assert world.ledger[-1] == f"settle {SMALL.name} 5 FINISHED"
 
 
 async def test_a_budget_that_refuses_more_cuts_the_answer_and_says_so() -> None:

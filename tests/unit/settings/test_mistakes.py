@@ -9,6 +9,7 @@ from tests.unit.settings.documents import VALID, added, refusal, spoilt
 
 KEY = "tw_" + "Ab3-_" * 9
 HASH = "ab" * 32
+PROVIDER = "kind: openai, model: m"
 ADVICE = 'the file never holds a key itself, only its SHA-256, which this prints: printf %s "$KEY" | sha256sum'
 
 REPLACED = {
@@ -30,7 +31,7 @@ REPLACED = {
     ),
     "a kind of engine that is not known": (
         ("{kind: scripted}", "{kind: tgi}"),
-        "mesh.yaml:9:13: models[0].engine: kind 'tgi' is not known; give 'vllm', 'scripted'",
+        "mesh.yaml:9:13: models[0].engine: kind 'tgi' is not known; give 'vllm', 'scripted', 'openai'",
     ),
     "an engine without a kind": (
         ("{kind: scripted}", "{max_num_seqs: 1}"),
@@ -137,6 +138,28 @@ REPLACED = {
             "mesh.yaml:9:50: models[0].engine.gpu_memory_utilization: has no effect beside kv_cache_memory_bytes, "
             "which sets the size of the cache; keep one"
         ),
+    ),
+    "two keys for one provider": (
+        ("{kind: scripted}", f"{{{PROVIDER}, base_url: https://x/v1, api_key_env: K, api_key_file: /k}}"),
+        "mesh.yaml:9:92: models[0].engine.api_key_file: names a key beside api_key_env; keep one",
+    ),
+    "a provider's key that would travel in the clear": (
+        ("{kind: scripted}", f"{{{PROVIDER}, base_url: http://api.example.com/v1}}"),
+        (
+            "mesh.yaml:9:48: models[0].engine.base_url: plain http:// would show the key and every prompt on the way: "
+            "use https://, or loopback"
+        ),
+    ),
+    "a provider's address with a password in it": (
+        ("{kind: scripted}", f"{{{PROVIDER}, base_url: https://me:canary@api.example.com/v1}}"),
+        (
+            "mesh.yaml:9:48: models[0].engine.base_url: 'https://…@api.example.com/v1' is not allowed; give "
+            "https://HOST/PATH, or http:// and a loopback address, without user, password, query and fragment"
+        ),
+    ),
+    "a provider's key at the place of its variable": (
+        ("{kind: scripted}", f"{{{PROVIDER}, base_url: https://x, api_key_env: sk-{'canary' * 5}}}"),
+        f"mesh.yaml:9:72: models[0].engine.api_key_env: an API key does not belong here: {ADVICE}",
     ),
     "replicas that would share a metrics port": (
         ('endpoints: ["127.0.0.1:50061"]', "endpoints: [localhost:1, localhost:2]\n    metrics: localhost:3"),
