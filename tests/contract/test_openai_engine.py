@@ -373,10 +373,10 @@ async def test_a_slow_handshake_is_given_up() -> None:
 )
 async def test_a_provider_without_a_first_token_in_time_is_unavailable(provider: Upstream, before: bytes) -> None:
     provider.respond = said(before, 30)
-    async with openai_engine(provider, first_token_seconds=0.05) as engine:
+    async with openai_engine(provider, first_token_seconds=0.2) as engine:
         _, error = await until_the_error(engine)
     assert error.reason is Reason.SERVICE_UNAVAILABLE
-    assert "no first token within 0.05 s" in error.message
+    assert "no first token within 0.2 s" in error.message
     await asyncio.wait_for(provider.left.wait(), 5)
 
 

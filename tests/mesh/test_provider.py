@@ -57,6 +57,18 @@ async def test_the_providers_own_count_is_billed(provider: Upstream, folder: Pat
     assert receipt.cost_micro_usd == used == 11 * INPUT + 5 * OUTPUT
 
 
+async def test_what_a_provider_bills_beyond_max_tokens_is_shown_and_not_booked(
+    provider: Upstream, folder: Path, redis_url: str
+) -> None:
+    provider.respond = said(HELLO + chunk(finish_reason="stop") + usage(11, 900) + DONE)
+    async with mesh_with(provider, folder, redis_url) as mesh:
+        finished = (await events(mesh, question("Hello?", max_tokens=8)))[-1].finished
+    assert finished.finish_reason == generation_pb2.FINISH_REASON_STOP
+    assert finished.receipt.usage.output_tokens == 900
+    assert finished.receipt.cost_micro_usd < 100 * OUTPUT
+    assert finished.receipt.cost_micro_usd + finished.receipt.uncovered_micro_usd == 11 * INPUT + 900 * OUTPUT
+
+
 async def test_the_whole_of_max_tokens_is_reserved_before_the_provider_is_asked(
     provider: Upstream, folder: Path, redis_url: str
 ) -> None:

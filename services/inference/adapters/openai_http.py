@@ -41,7 +41,8 @@ class OpenAiHttp:
         self._url = f"{settings.base_url.rstrip('/')}/chat/completions"
         self._errors = errors
         self._session = aiohttp.ClientSession(
-            headers={**headers, "Accept": _EVENT_STREAM},
+            # Compression would hold tokens back until a block is full.
+            headers={**headers, "Accept": _EVENT_STREAM, "Accept-Encoding": "identity"},
             connector=aiohttp.TCPConnector(limit=0),  # the engine's turns are the limit
             cookie_jar=aiohttp.DummyCookieJar(),  # no request knows of another
             timeout=aiohttp.ClientTimeout(total=None, connect=settings.connect_seconds),
