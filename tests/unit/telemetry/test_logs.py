@@ -64,9 +64,9 @@ def test_a_line_within_a_span_names_it(out: io.StringIO) -> None:
 
 
 def test_a_library_s_line_goes_the_same_way(out: io.StringIO) -> None:
-    logging.getLogger("vllm.engine").warning("cache at %d %%", 97, extra={"replica": 2})
+    logging.getLogger("library.engine").warning("cache at %d %%", 97, extra={"replica": 2})
     [line] = lines(out)
-    assert (line["event"], line["logger"], line["request_id"]) == ("cache at 97 %", "vllm.engine", "req-1")
+    assert (line["event"], line["logger"], line["request_id"]) == ("cache at 97 %", "library.engine", "req-1")
     assert line["replica"] == 2
 
 
