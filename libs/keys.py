@@ -1,18 +1,23 @@
-"""API keys as Redis holds them: seeded by the budget service, read by the router. The key itself is never stored.
+"""API keys as Redis holds them: stored by the budget service, read by the router. The key itself is never stored.
 
 A key is a string at `tw:key:<SHA-256 of the key, in hex>` that holds the JSON below: one GET a request. Each key lies
 in a slot of its own on a cluster, since the router must find it before it knows the organisation.
+Beside them each organisation has an index, `tw:{ORGANISATION}:keys`, of the hashes by key id.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 KeyRole = Literal["caller", "admin"]
+
+_PREFIX = "tw_"
+_RANDOM_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,13 @@ class StoredKey:
     expires_at: datetime | None = None
     # None: it was not.
     revoked_at: datetime | None = None
+    # None: it is from the configuration file.
+    created_at: datetime | None = None
+
+
+def new_api_key() -> str:
+    """256 random bits behind a prefix that tells leaked keys apart from other secrets."""
+    return _PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
 
 
 def sha256_of(key: str) -> str:
@@ -40,6 +52,11 @@ def sha256_of(key: str) -> str:
 def redis_key(sha256_hex: str) -> str:
     """Where the key of that hash is stored."""
     return f"tw:key:{sha256_hex}"
+
+
+def index_key(organisation: str) -> str:
+    """Where an organisation's keys are listed: a hash of their ids, each with its hash, or hashes after a change."""
+    return f"tw:{{{organisation}}}:keys"
 
 
 def to_json(key: StoredKey) -> str:
@@ -60,8 +77,10 @@ def from_json(text: str | bytes) -> StoredKey:
             allowed_models=tuple(_text(name) for name in fields["allowed_models"]),
             expires_at=_time_from_text(fields["expires_at"]),
             revoked_at=_time_from_text(fields["revoked_at"]),
+            # Keys of the first version lack it.
+            created_at=_time_from_text(fields.get("created_at")),
         )
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"not a stored key: {error!r}") from error
 
 

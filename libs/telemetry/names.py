@@ -110,6 +110,10 @@ ENGINE_QUEUE_SECONDS: Final = "tokenway.engine.queue_seconds"
 ENGINE_PREFILL_SECONDS: Final = "tokenway.engine.prefill_seconds"
 ENGINE_DECODE_SECONDS: Final = "tokenway.engine.decode_seconds"
 
+# What an administrator changed, and what it was called.
+ADMIN_CHANGE: Final = "tokenway.admin.change"
+ADMIN_SUBJECT: Final = "tokenway.admin.subject"
+
 GUARD_RULE: Final = "tokenway.guard.rule"
 GUARD_VERDICT: Final = "tokenway.guard.verdict"
 

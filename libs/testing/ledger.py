@@ -13,7 +13,7 @@ from services.budget.domain.lease import Extension, Lease, LeasePolicy, Reservat
 from services.budget.domain.limits import WINDOWS, Account, BudgetState, Limit, Principal
 from services.budget.domain.money import worst_cost_micro_usd
 from services.budget.domain.ports import Swept
-from services.budget.domain.receipt import Outcome, Receipt, Settlement
+from services.budget.domain.receipt import Outcome, Receipt, ReceiptPage, ReceiptQuery, Settlement
 from services.budget.domain.windows import Window, period
 
 _REMEMBERED_MS = 24 * 3_600_000
@@ -136,14 +136,35 @@ class InMemoryLedger:
     async def usage(self, principal: Principal) -> tuple[BudgetState, ...]:
         return tuple(self._states(principal, self._begin(principal.organisation)))
 
-    async def put_limit(self, organisation: str, limit: Limit) -> None:
+    async def put_limit(self, organisation: str, limit: Limit) -> BudgetState:
         self._limits.setdefault(organisation, {})[limit.account, limit.window] = limit
+        return self._state(organisation, limit, self._begin(organisation))
 
     async def add_limit(self, organisation: str, limit: Limit) -> bool:
         return self._limits.setdefault(organisation, {}).setdefault((limit.account, limit.window), limit) is limit
 
     async def limits(self, organisation: str) -> tuple[Limit, ...]:
         return tuple(self._limits.get(organisation, {}).values())
+
+    async def remove_limit(self, organisation: str, account: Account, window: Window) -> bool:
+        return self._limits.get(organisation, {}).pop((account, window), None) is not None
+
+    async def states(self, organisation: str) -> tuple[BudgetState, ...]:
+        now = self._begin(organisation)
+        return tuple(self._state(organisation, each, now) for each in await self.limits(organisation))
+
+    async def list_receipts(self, query: ReceiptQuery) -> ReceiptPage:
+        # A page token is the place of the oldest receipt that was looked at.
+        ledger = list(enumerate(self.receipts(query.organisation)))
+        older = ledger[: int(query.page_token.partition("-")[0])] if query.page_token else ledger
+        asked = [
+            (place, each)
+            for place, each in reversed(older)
+            if query.request_id in ("", each.request_id) and each.booked_at_seconds >= query.since_seconds
+        ]
+        page = asked[: query.page_size]
+        full = len(page) == query.page_size
+        return ReceiptPage(tuple(each for _, each in page), f"{page[-1][0]}-0" if full else "")
 
     def receipts(self, organisation: str) -> list[Receipt]:
         """The organisation's ledger, oldest first."""
@@ -277,9 +298,11 @@ class InMemoryLedger:
             for account in principal.accounts():
                 limit = self._limits.get(principal.organisation, {}).get((account, window))
                 if limit:
-                    spent, reserved = self.spent_and_reserved(principal.organisation, account, window, now)
-                    resets_at = period(window, now // 1000).end_seconds
-                    yield BudgetState(limit, spent, reserved, resets_at)
+                    yield self._state(principal.organisation, limit, now)
+
+    def _state(self, organisation: str, limit: Limit, now: int) -> BudgetState:
+        spent, reserved = self.spent_and_reserved(organisation, limit.account, limit.window, now)
+        return BudgetState(limit, spent, reserved, period(limit.window, now // 1000).end_seconds)
 
 
 def _refuse(before: list[BudgetState], left_after: list[int], need: int, now: int) -> None:

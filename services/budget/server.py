@@ -18,6 +18,7 @@ from services.budget.config import BudgetConfig
 from services.budget.domain.ports import KeyStore, Ledger
 from services.budget.domain.seed import sow
 from services.budget.domain.sweeper import Sweeper
+from services.budget.transport.admin_servicer import BudgetAdminServicer
 from services.budget.transport.servicer import BudgetServicer, budget_routes
 
 
@@ -34,7 +35,7 @@ async def serve(
         await sow(config.seed, ledger=ledger, keys=keys)
         ledger = ObservedLedger(ledger, metrics=metrics)
         await stack.enter_async_context(_running(Sweeper(ledger=ledger, period_seconds=config.sweep_seconds)))
-        yield await stack.enter_async_context(_server(config, runtime, ledger))
+        yield await stack.enter_async_context(_server(config, runtime, ledger, keys))
 
 
 async def _in_redis(
@@ -54,11 +55,13 @@ async def _in_redis(
     return ledger, RedisKeys(redis=redis, timeout_seconds=config.redis_timeout_seconds)
 
 
-def _server(config: BudgetConfig, runtime: Runtime, ledger: Ledger) -> RpcServer:
+def _server(config: BudgetConfig, runtime: Runtime, ledger: Ledger, keys: KeyStore) -> RpcServer:
+    servicer = BudgetServicer(ledger=ledger, first_lease_tokens=config.first_lease_tokens)
+    admin = BudgetAdminServicer(ledger=ledger, keys=keys, clock=runtime.clock)
     return RpcServer(
         name="budget",
         listen=config.listen,
-        routes=budget_routes(BudgetServicer(ledger=ledger, first_lease_tokens=config.first_lease_tokens)),
+        routes=budget_routes(servicer, admin),
         runtime=runtime,
         drain_seconds=config.drain_seconds,
     )

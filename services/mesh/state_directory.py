@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,16 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
+from libs.keys import new_api_key
 from services.mesh.errors import MeshError
 
-KEY_PREFIX = "tw_"
-KEY_BYTES = 32
 _TRIES, _BETWEEN_TRIES_SECONDS = 5, 0.02
-
-
-def new_api_key() -> str:
-    """256 random bits behind a prefix that tells leaked keys apart from other secrets."""
-    return KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from libs.redis_client import redis_client, require
 from libs.rpc.client import Client
 from libs.rpc.runtime import Runtime
 from libs.rpc.server import RpcServer
+from services.router.adapters.audit import Audit
 from services.router.adapters.budget_client import BudgetClient
 from services.router.adapters.cache_client import CacheClient
 from services.router.adapters.inference_client import InferenceClient
@@ -25,6 +26,7 @@ from services.router.domain.admission import Admission
 from services.router.domain.answering import Tools
 from services.router.domain.generate import Generate, Policy
 from services.router.domain.ports import Budget, Cache, Engines, Keys
+from services.router.transport.admin_servicer import AdminServicer
 from services.router.transport.authentication import authentication
 from services.router.transport.convert import receipt_to_proto
 from services.router.transport.servicer import RouterServicer, router_routes
@@ -55,10 +57,11 @@ async def serve(
             clock=runtime.clock,
             cache_wait_seconds=config.cache_lookup_seconds,
         )
+        budget_service = await _client(config.budget_address, "budget", runtime, stack)
         generate = Generate(
             models=config.models,
             engines=engines or await _engines(config, runtime, stack),
-            budget=budget or BudgetClient(await _client(config.budget_address, "budget", runtime, stack)),
+            budget=budget or BudgetClient(budget_service),
             admission=Admission(max_concurrent_requests=config.max_concurrent_requests),
             tools=tools,
             policy=Policy(config.retry, config.first_lease_tokens, config.max_cached_tokens, config.cache_policies),
@@ -66,14 +69,22 @@ async def serve(
         keys = keys or await _keys(config, runtime, stack)
         await stack.enter_async_context(tools.background)
         servicer = RouterServicer(generate=generate, max_prompt_bytes=config.max_prompt_bytes)
-        yield await stack.enter_async_context(_server(config, runtime, servicer, keys))
+        admin = AdminServicer(
+            budget=budget_service,
+            audit=Audit(),
+            clock=runtime.clock,
+            models=frozenset(each.name for each in config.models),
+        )
+        yield await stack.enter_async_context(_server(config, runtime, (servicer, admin), keys))
 
 
-def _server(config: RouterConfig, runtime: Runtime, servicer: RouterServicer, keys: Keys) -> RpcServer:
+def _server(
+    config: RouterConfig, runtime: Runtime, servicers: tuple[RouterServicer, AdminServicer], keys: Keys
+) -> RpcServer:
     return RpcServer(
         name="router",
         listen=config.listen,
-        routes=router_routes(servicer),
+        routes=router_routes(*servicers),
         runtime=runtime,
         public=True,
         tls=config.tls,

@@ -15,7 +15,7 @@ from libs.testing.valkey import RedisServer
 from services.budget.domain.lease import Extension, LeasePolicy, Reservation, ReservationId
 from services.budget.domain.limits import Account, BudgetState, Limit, Principal, Scope
 from services.budget.domain.ports import Ledger, Swept
-from services.budget.domain.receipt import Outcome, Receipt, Settlement
+from services.budget.domain.receipt import Outcome, Receipt, ReceiptPage, ReceiptQuery, Settlement
 from services.budget.domain.windows import Window
 from tests.contract.ledgers import Tried, in_memory, in_redis, ms
 
@@ -786,3 +786,109 @@ async def test_a_limit_is_added_only_where_there_is_none(tried: Tried) -> None:
     await tried.ledger.put_limit("acme", second)
     assert await tried.ledger.limits("acme") == (second,)
     assert await tried.ledger.limits("umbrella") == ()
+
+
+# Administration
+
+
+async def test_a_limit_that_is_set_says_where_it_stands(tried: Tried) -> None:
+    reservation = asked()
+    await tried.ledger.reserve(reservation)
+    await tried.ledger.settle(settled(reservation, used(5)))
+    await tried.ledger.reserve(asked())
+
+    state = await tried.ledger.put_limit("acme", Limit(KEY, Window.HOUR, 5_000))
+
+    ends = ms("2024-02-28T11:00:00") // 1_000
+    assert state == BudgetState(Limit(KEY, Window.HOUR, 5_000), 15, 110, ends)
+    assert await tried.ledger.states("acme") == (state,)
+    assert (await tried.ledger.put_limit("acme", Limit(KEY, Window.HOUR, 7))).limit.limit_micro_usd == 7
+
+
+async def test_every_limit_of_the_organisation_is_listed_and_none_of_another(tried: Tried) -> None:
+    keys = [Account(Scope.KEY, f"key-{number}") for number in range(250)]
+    given = {Limit(account, window, 9) for account in (ORGANISATION, *keys) for window in (Window.HOUR, Window.MONTH)}
+    for each in given:
+        await tried.ledger.add_limit("acme", each)
+    await tried.ledger.add_limit("other", Limit(ORGANISATION, Window.DAY, 1))
+
+    states = await tried.ledger.states("acme")
+
+    assert {each.limit for each in states} == given
+    assert len(states) == len(given)
+    assert [each.limit for each in await tried.ledger.states("other")] == [Limit(ORGANISATION, Window.DAY, 1)]
+    assert await tried.ledger.states("nobody") == ()
+
+
+async def test_a_limit_that_is_removed_refuses_no_more_and_only_it_is_removed(tried: Tried) -> None:
+    await limit(tried.ledger, 1)
+    await limit(tried.ledger, HUGE, window=Window.DAY)
+    await tried.ledger.put_limit("other", Limit(KEY, Window.HOUR, 1))
+    await refused(tried.ledger.reserve(asked()), Reason.BUDGET_EXCEEDED)
+
+    assert await tried.ledger.remove_limit("acme", KEY, Window.HOUR)
+    assert not await tried.ledger.remove_limit("acme", KEY, Window.HOUR)
+
+    await tried.ledger.reserve(asked())
+    assert [each.limit.window for each in await tried.ledger.states("acme")] == [Window.DAY]
+    assert len(await tried.ledger.states("other")) == 1
+
+
+async def booked(tried: Tried, many: int, *, principal: Principal = ADA) -> list[Receipt]:
+    """So many receipts, a minute apart, the newest first."""
+    receipts = []
+    for _ in range(many):
+        tried.clock.advance(60)
+        reservation = asked(principal=principal)
+        await tried.ledger.reserve(reservation)
+        receipts.append(await tried.ledger.settle(settled(reservation, used(5))))
+    return receipts[::-1]
+
+
+async def test_receipts_are_listed_the_newest_first(tried: Tried) -> None:
+    receipts = await booked(tried, 3)
+    await booked(tried, 1, principal=replace(ADA, organisation="other"))
+
+    page = await tried.ledger.list_receipts(ReceiptQuery("acme"))
+
+    assert (list(page.receipts), page.next_page_token) == (receipts, "")
+    assert await tried.ledger.list_receipts(ReceiptQuery("nobody")) == ReceiptPage((), "")
+
+
+async def test_pages_miss_nothing_and_repeat_nothing_while_the_ledger_grows(tried: Tried) -> None:
+    receipts = await booked(tried, 7)
+
+    pages = [await tried.ledger.list_receipts(ReceiptQuery("acme", page_size=3))]
+    while pages[-1].next_page_token:
+        await booked(tried, 1)
+        query = ReceiptQuery("acme", page_size=3, page_token=pages[-1].next_page_token)
+        pages.append(await tried.ledger.list_receipts(query))
+
+    assert [len(each.receipts) for each in pages] == [3, 3, 1]
+    assert [each for page in pages for each in page.receipts] == receipts
+
+
+async def test_the_receipts_of_a_request_are_found_the_corrected_one_first(tried: Tried) -> None:
+    await booked(tried, 2)
+    reservation = asked()
+    await tried.ledger.reserve(reservation)
+    tried.clock.advance(61)
+    await tried.ledger.sweep()
+    await booked(tried, 2)
+    await tried.ledger.settle(settled(reservation, used(5)))
+
+    page = await tried.ledger.list_receipts(ReceiptQuery("acme", request_id=reservation.request_id))
+
+    assert [each.outcome for each in page.receipts] == [Outcome.CORRECTED, Outcome.PRESUMED]
+    assert page.next_page_token == ""
+
+
+async def test_receipts_that_are_older_than_asked_for_are_left_out(tried: Tried) -> None:
+    receipts = await booked(tried, 5)
+    since = receipts[2].booked_at_seconds
+
+    page = await tried.ledger.list_receipts(ReceiptQuery("acme", since_seconds=since))
+    one = await tried.ledger.list_receipts(ReceiptQuery("acme", since_seconds=since, page_size=1))
+
+    assert list(page.receipts) == receipts[:3]
+    assert one.receipts == (receipts[0],)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.domain.lease import LeasePolicy
 from services.budget.domain.limits import Account, Limit, Principal, Scope
 from services.budget.domain.ports import Swept
+from services.budget.domain.receipt import ReceiptQuery
 from services.budget.domain.windows import Window
 from tests.contract.ledgers import LedgerClock, Tried, in_redis
 from tests.contract.test_ledger import ADA, KEY, POLICY, asked, extended, limit, refused, settled, stands, used
@@ -352,3 +354,22 @@ def _windows_of_now() -> dict[str, int]:
         "day:20240228": 13 * HOUR_MS + 45 * 60_000,
         "month:202402": 37 * HOUR_MS + 45 * 60_000,
     }
+
+
+async def test_who_looks_for_a_request_in_a_long_ledger_gets_short_pages_and_finds_it(
+    tried: Tried, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_ledger, "_ENTRIES_A_STEP", 2)
+    monkeypatch.setattr(redis_ledger, "_STEPS_A_CALL", 2)
+    reservations = [asked() for _ in range(9)]
+    for each in reservations:
+        await tried.ledger.reserve(each)
+        await tried.ledger.settle(settled(each, used(5)))
+    query = ReceiptQuery("acme", request_id=reservations[0].request_id)
+
+    pages = [await tried.ledger.list_receipts(query)]
+    while pages[-1].next_page_token:
+        query = replace(query, page_token=pages[-1].next_page_token)
+        pages.append(await tried.ledger.list_receipts(query))
+
+    assert [[each.request_id for each in page.receipts] for page in pages] == [[], [], [reservations[0].request_id]]

@@ -11,9 +11,10 @@ from prometheus_client import CollectorRegistry, Counter
 from libs.errors import TokenwayError
 from libs.telemetry import names
 from services.budget.domain.lease import Extension, Lease, Reservation, ReservationId
-from services.budget.domain.limits import BudgetState, Limit, Principal
+from services.budget.domain.limits import Account, BudgetState, Limit, Principal
 from services.budget.domain.ports import Ledger, Swept
-from services.budget.domain.receipt import Receipt, Settlement
+from services.budget.domain.receipt import Receipt, ReceiptPage, ReceiptQuery, Settlement
+from services.budget.domain.windows import Window
 
 _MICRO_USD_PER_USD = 1_000_000
 
@@ -98,14 +99,23 @@ class ObservedLedger:
     async def usage(self, principal: Principal) -> tuple[BudgetState, ...]:
         return await self._inner.usage(principal)
 
-    async def put_limit(self, organisation: str, limit: Limit) -> None:
-        await self._inner.put_limit(organisation, limit)
+    async def put_limit(self, organisation: str, limit: Limit) -> BudgetState:
+        return await self._inner.put_limit(organisation, limit)
 
     async def add_limit(self, organisation: str, limit: Limit) -> bool:
         return await self._inner.add_limit(organisation, limit)
 
+    async def remove_limit(self, organisation: str, account: Account, window: Window) -> bool:
+        return await self._inner.remove_limit(organisation, account, window)
+
     async def limits(self, organisation: str) -> tuple[Limit, ...]:
         return await self._inner.limits(organisation)
+
+    async def states(self, organisation: str) -> tuple[BudgetState, ...]:
+        return await self._inner.states(organisation)
+
+    async def list_receipts(self, query: ReceiptQuery) -> ReceiptPage:
+        return await self._inner.list_receipts(query)
 
     async def _decided(self, verb: str, reservation: ReservationId, asking: Awaitable[Lease]) -> Lease:
         span = trace.get_current_span()

@@ -16,18 +16,25 @@ from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.adapters.redis_outages import or_unavailable
 from services.budget.domain.errors import reservation_closed, reservation_not_found
 from services.budget.domain.lease import Extension, Lease, LeasePolicy, Reservation, ReservationId
-from services.budget.domain.limits import WINDOWS, BudgetState, Limit, Principal
+from services.budget.domain.limits import WINDOWS, Account, BudgetState, Limit, Principal
 from services.budget.domain.ports import Swept
-from services.budget.domain.receipt import Receipt, Settlement
+from services.budget.domain.receipt import Receipt, ReceiptPage, ReceiptQuery, Settlement
+from services.budget.domain.windows import Window
 
 # What a script is asked: JSON by name.
 Asked = dict[str, Any]
 # What every verb's script begins with; lua/organisation.lua explains.
 _BEGINNING = ("calendar", "cost", "organisation", "counters", "reservations")
-_VERBS = ("reserve", "extend", "settle", "release", "usage", "sweep")
+_VERBS = ("reserve", "extend", "settle", "release", "usage", "sweep", "put_limit")
+# What comes after a verb's own file.
+_ENDINGS = {"put_limit": ("usage",)}
 # The order in which every script expects them.
 _ORGANISATION_KEYS = ("clock", "limits", "leases", "receipts")
 _NOTHING_SWEPT = Swept(0, 0)
+# A script's answer has six values for each limit of an account, and Lua takes no more than 8,000.
+_ACCOUNTS_AT_ONCE = 200
+# One call reads no more of the ledger than this, in steps that do not keep Redis from others.
+_ENTRIES_A_STEP, _STEPS_A_CALL = 1_000, 20
 
 
 class RedisLedger:
@@ -90,9 +97,12 @@ class RedisLedger:
         _, _, values = await self._run("usage", principal.organisation, (), _counted(principal))
         return tuple(replies.states(values))
 
-    async def put_limit(self, organisation: str, limit: Limit) -> None:
-        async with or_unavailable(self._timeout_seconds):
-            await self._redis.hset(_limits_key(organisation), replies.limit_field(limit), str(limit.limit_micro_usd))
+    async def put_limit(self, organisation: str, limit: Limit) -> BudgetState:
+        asked: Asked = {"limit_field": replies.limit_field(limit), "limit": str(limit.limit_micro_usd)}
+        asked |= {"accounts": [str(limit.account)], "windows": [limit.window]}
+        _, _, values = await self._run("put_limit", organisation, (), asked)
+        (state,) = replies.states(values)
+        return state
 
     async def add_limit(self, organisation: str, limit: Limit) -> bool:
         async with or_unavailable(self._timeout_seconds):
@@ -101,10 +111,51 @@ class RedisLedger:
             )
         return bool(added)
 
+    async def remove_limit(self, organisation: str, account: Account, window: Window) -> bool:
+        field = replies.limit_field(Limit(account, window, 0))
+        async with or_unavailable(self._timeout_seconds):
+            return bool(await self._redis.hdel(_limits_key(organisation), field))
+
     async def limits(self, organisation: str) -> tuple[Limit, ...]:
         async with or_unavailable(self._timeout_seconds):
             stored = await self._redis.hgetall(_limits_key(organisation))
         return tuple(replies.limit(str(field), str(value)) for field, value in stored.items())
+
+    async def states(self, organisation: str) -> tuple[BudgetState, ...]:
+        accounts = list({str(each.account) for each in await self.limits(organisation)})
+        found: list[BudgetState] = []
+        for first in range(0, len(accounts), _ACCOUNTS_AT_ONCE):
+            asked = {"accounts": accounts[first : first + _ACCOUNTS_AT_ONCE], "windows": list(Window)}
+            _, _, values = await self._run("usage", organisation, (), asked)
+            found += replies.states(values)
+        return tuple(found)
+
+    async def list_receipts(self, query: ReceiptQuery) -> ReceiptPage:
+        found: list[Receipt] = []
+        before = query.page_token
+        # Whoever looks for one request looks at many entries; others get what they ask for.
+        step = _ENTRIES_A_STEP if query.request_id else query.page_size
+        for _ in range(_STEPS_A_CALL):
+            entries = await self._entries(query.organisation, before, step)
+            for entry, values in entries:
+                receipt = replies.stored_receipt(values)
+                if receipt.booked_at_seconds < query.since_seconds:
+                    return ReceiptPage(tuple(found), "")
+                if query.request_id in ("", receipt.request_id):
+                    found.append(receipt)
+                before = entry
+                if len(found) == query.page_size:
+                    return ReceiptPage(tuple(found), before)
+            if len(entries) < step:
+                return ReceiptPage(tuple(found), "")
+        return ReceiptPage(tuple(found), before)
+
+    async def _entries(self, organisation: str, before: str, most: int) -> list[tuple[str, dict[str, str]]]:
+        """The entries of the ledger that are older than that one, the newest first."""
+        newest = f"({before}" if before else "+"
+        async with or_unavailable(self._timeout_seconds):
+            entries: Any = await self._redis.xrevrange(_prefix(organisation) + "receipts", max=newest, count=most)
+        return list(entries)
 
     async def _sweep_one(self, organisation: str) -> Swept:
         total = _NOTHING_SWEPT
@@ -150,7 +201,7 @@ class RedisLedger:
 
 def script(verb: str) -> str:
     """The text of a verb's script."""
-    return "\n".join(map(lua, (*_BEGINNING, verb)))
+    return "\n".join(map(lua, (*_BEGINNING, verb, *_ENDINGS.get(verb, ()))))
 
 
 def lua(name: str) -> str:

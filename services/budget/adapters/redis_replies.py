@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from libs.errors import TokenwayError
@@ -42,6 +42,25 @@ def receipt(reservation: ReservationId, values: Sequence[Any]) -> Receipt:
         why=why,
         uncovered_micro_usd=uncovered,
         booked_at_seconds=booked_at_ms / 1000,
+    )
+
+
+def stored_receipt(entry: Mapping[str, str]) -> Receipt:
+    """An entry of the ledger, as lua/reservations.lua wrote it."""
+    return Receipt(
+        request_id=entry["request_id"],
+        reservation_id=ReservationId(entry["reservation_id"]),
+        key_id=entry["key_id"],
+        model=entry["model"],
+        price=Price(
+            int(entry["price_input"]), int(entry["price_cached"]), int(entry["price_output"]), entry["price_version"]
+        ),
+        usage=Usage(int(entry["input"]), int(entry["cached"]), int(entry["output"]), UsageSource(entry["source"])),
+        cost_micro_usd=int(entry["cost"]),
+        outcome=Outcome(entry["outcome"]),
+        why=entry["why"],
+        uncovered_micro_usd=int(entry["uncovered"]),
+        booked_at_seconds=int(entry["booked_at_ms"]) / 1000,
     )
 
 

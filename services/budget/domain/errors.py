@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from libs.errors import QuotaViolation, Reason, TokenwayError
+from libs.errors import FieldViolation, QuotaViolation, Reason, TokenwayError, invalid_request
 from services.budget.domain.lease import ReservationId
 from services.budget.domain.limits import BudgetState
 from services.budget.domain.windows import Window
@@ -65,6 +65,22 @@ def budget_unavailable(why: str) -> TokenwayError:
         Reason.BUDGET_UNAVAILABLE,
         f"money cannot be checked, so nothing is spent: {why}; try again",
         retry_after_seconds=_UNAVAILABLE_RETRY_SECONDS,
+    )
+
+
+def key_exists(key_id: str) -> TokenwayError:
+    """An id is never used twice: the ledger names who spent by it."""
+    description = (
+        f"is {key_id!r}, and the organisation has a key of that id, or had one that is revoked: choose another"
+    )
+    return invalid_request(FieldViolation("key.principal.key_id", description))
+
+
+def key_not_found(key_id: str) -> TokenwayError:
+    return TokenwayError(
+        Reason.NOT_FOUND,
+        f"the organisation has no key {key_id!r}: ListKeys says which there are",
+        metadata={"resource": "key", "name": key_id},
     )
 
 

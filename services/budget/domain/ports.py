@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from libs.keys import StoredKey
 from services.budget.domain.lease import Extension, Lease, Reservation, ReservationId
-from services.budget.domain.limits import BudgetState, Limit, Principal
-from services.budget.domain.receipt import Receipt, Settlement
+from services.budget.domain.limits import Account, BudgetState, Limit, Principal
+from services.budget.domain.receipt import Receipt, ReceiptPage, ReceiptQuery, Settlement
+from services.budget.domain.windows import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +87,53 @@ class Ledger(Protocol):
         """Where each limit of the principal stands now, for each window its key's before its organisation's."""
         ...
 
-    async def put_limit(self, organisation: str, limit: Limit) -> None:
-        """Sets a limit; a lowered one refuses what is new and ends nothing."""
+    async def put_limit(self, organisation: str, limit: Limit) -> BudgetState:
+        """Sets a limit and says where it stands; a lowered one refuses what is new and ends nothing."""
         ...
 
     async def add_limit(self, organisation: str, limit: Limit) -> bool:
         """Sets a limit where there is none; False where there is one."""
         ...
 
+    async def remove_limit(self, organisation: str, account: Account, window: Window) -> bool:
+        """Removes a limit; False where there is none. What was counted stays counted."""
+        ...
+
     async def limits(self, organisation: str) -> tuple[Limit, ...]:
         """Every limit of the organisation, in no order."""
         ...
 
+    async def states(self, organisation: str) -> tuple[BudgetState, ...]:
+        """Where every limit of the organisation stands now, in no order."""
+        ...
+
+    async def list_receipts(self, query: ReceiptQuery) -> ReceiptPage:
+        """The organisation's ledger, newest first. Pages that follow each other miss nothing and repeat nothing.
+
+        A page token that no page gave finds nothing, or begins somewhere.
+        """
+        ...
+
 
 class KeyStore(Protocol):
-    """API keys by the SHA-256 of their text, in hex."""
+    """API keys by the SHA-256 of their text, in hex; and by organisation and id. Any call may raise BUDGET_UNAVAILABLE.
+
+    An id names one key of its organisation, but where the configuration file gave an id another key later: then all of
+    them. No call sees or touches another organisation's.
+    """
 
     async def add(self, keys: Mapping[str, StoredKey]) -> int:
-        """Stores those that are not there yet, revoked ones included; says how many. BUDGET_UNAVAILABLE."""
+        """Stores those that are not there yet, revoked ones included; says how many."""
+        ...
+
+    async def create(self, sha256_hex: str, key: StoredKey) -> None:
+        """Stores a new key; idempotent by its hash. INVALID_REQUEST: the organisation has, or had, one of that id."""
+        ...
+
+    async def of(self, organisation: str) -> tuple[StoredKey, ...]:
+        """The organisation's keys by their ids, revoked and expired ones included."""
+        ...
+
+    async def revoke(self, organisation: str, key_id: str, *, at: datetime) -> StoredKey:
+        """Ends a key; one that was revoked before keeps the time of the first. NOT_FOUND."""
         ...

@@ -57,3 +57,25 @@ class Receipt:
     # Used beyond what was reserved; never billed.
     uncovered_micro_usd: int
     booked_at_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptQuery:
+    """Which receipts of an organisation are asked for."""
+
+    organisation: str
+    # Only this request's; empty: all.
+    request_id: str = ""
+    page_size: int = 100
+    # From the last page; empty: from the newest.
+    page_token: str = ""
+    # Booked then or later.
+    since_seconds: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptPage:
+    """Receipts, newest first. There may be fewer than were asked for: only an empty token says that these are all."""
+
+    receipts: tuple[Receipt, ...]
+    next_page_token: str

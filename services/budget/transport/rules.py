@@ -22,23 +22,23 @@ Violations = Iterator[FieldViolation]
 
 
 def broken_by_reserve(message: pb.ReserveRequest) -> Violations:
-    yield from _name("reservation_id", message.reservation_id)
-    yield from _name("replaces_reservation_id", message.replaces_reservation_id, optional=True)
+    yield from name("reservation_id", message.reservation_id)
+    yield from name("replaces_reservation_id", message.replaces_reservation_id, optional=True)
     yield from broken_by_principal(message.principal)
-    yield from _text("request_id", message.request_id)
-    yield from _text("model", message.model)
-    yield from _text("price.version", message.price.version)
+    yield from text("request_id", message.request_id)
+    yield from text("model", message.model)
+    yield from text("price.version", message.price.version)
     for field in ("input", "cached_input", "output"):
-        name = f"{field}_micro_usd_per_million_tokens"
-        yield from _at_most(f"price.{name}", getattr(message.price, name), MAX_PRICE_MICRO_USD)
+        price = f"{field}_micro_usd_per_million_tokens"
+        yield from at_most(f"price.{price}", getattr(message.price, price), MAX_PRICE_MICRO_USD)
     for field in ("max_input_tokens", "want_output_tokens", "max_output_tokens"):
-        yield from _at_most(field, getattr(message, field), MAX_TOKENS)
+        yield from at_most(field, getattr(message, field), MAX_TOKENS)
 
 
 def broken_by_extend(message: pb.ExtendRequest) -> Violations:
     yield from _named(message)
     yield from _usage("used", message.used)
-    yield from _at_most("want_output_tokens", message.want_output_tokens, MAX_TOKENS)
+    yield from at_most("want_output_tokens", message.want_output_tokens, MAX_TOKENS)
     if not 1 <= message.seq <= _MAX_SEQ:
         yield FieldViolation("seq", f"is {message.seq}: count from 1 to {_MAX_SEQ}")
 
@@ -55,20 +55,20 @@ def broken_by_release(message: pb.ReleaseRequest) -> Violations:
 
 
 def broken_by_principal(principal: Principal) -> Violations:
-    yield from _name("principal.organisation", principal.organisation)
-    yield from _name("principal.key_id", principal.key_id)
-    yield from _name("principal.user", principal.user, optional=True)
-    yield from _name("principal.team", principal.team, optional=True)
+    yield from name("principal.organisation", principal.organisation)
+    yield from name("principal.key_id", principal.key_id)
+    yield from name("principal.user", principal.user, optional=True)
+    yield from name("principal.team", principal.team, optional=True)
 
 
 def _named(message: pb.ExtendRequest | pb.SettleRequest | pb.ReleaseRequest) -> Violations:
-    yield from _name("reservation_id", message.reservation_id)
-    yield from _name("organisation", message.organisation)
+    yield from name("reservation_id", message.reservation_id)
+    yield from name("organisation", message.organisation)
 
 
 def _usage(field: str, usage: money_pb2.Usage) -> Violations:
     for each in ("input_tokens", "cached_input_tokens", "output_tokens"):
-        yield from _at_most(f"{field}.{each}", getattr(usage, each), MAX_TOKENS)
+        yield from at_most(f"{field}.{each}", getattr(usage, each), MAX_TOKENS)
     if usage.cached_input_tokens > usage.input_tokens:
         yield FieldViolation(
             f"{field}.cached_input_tokens",
@@ -76,7 +76,7 @@ def _usage(field: str, usage: money_pb2.Usage) -> Violations:
         )
 
 
-def _name(field: str, value: str, *, optional: bool = False) -> Violations:
+def name(field: str, value: str, *, optional: bool = False) -> Violations:
     if not (_NAME.fullmatch(value) or (optional and not value)):
         yield FieldViolation(
             field,
@@ -84,12 +84,12 @@ def _name(field: str, value: str, *, optional: bool = False) -> Violations:
         )
 
 
-def _text(field: str, value: str) -> Violations:
+def text(field: str, value: str) -> Violations:
     if len(value) > _MAX_TEXT_CHARACTERS:
         yield FieldViolation(field, f"has {len(value)} characters: give at most {_MAX_TEXT_CHARACTERS}")
 
 
-def _at_most(field: str, value: int, most: int) -> Violations:
+def at_most(field: str, value: int, most: int) -> Violations:
     if value > most:
         yield FieldViolation(field, f"is {value}: give at most {most}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from libs.rpc.call import Call
 from libs.rpc.routes import Route, routes
 from services.budget.domain.ports import Ledger
+from services.budget.transport.admin_servicer import BudgetAdminServicer
 from services.budget.transport.convert import (
     extension_from_proto,
     lease_to_proto,
@@ -48,10 +49,9 @@ class BudgetServicer:
         return pb.GetUsageResponse(states=map(state_to_proto, states))
 
 
-def budget_routes(servicer: BudgetServicer) -> tuple[Route, ...]:
-    """Both services of the proto; the administrators' is built by later work."""
-    nothing_yet = frozenset(pb.DESCRIPTOR.services_by_name["BudgetAdminService"].methods_by_name)
+def budget_routes(servicer: BudgetServicer, admin: BudgetAdminServicer) -> tuple[Route, ...]:
+    """Both services of the proto."""
     return (
         *routes(pb.DESCRIPTOR, "BudgetService", servicer),
-        *routes(pb.DESCRIPTOR, "BudgetAdminService", object(), not_served=nothing_yet),
+        *routes(pb.DESCRIPTOR, "BudgetAdminService", admin),
     )

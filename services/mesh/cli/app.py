@@ -21,7 +21,7 @@ class Commands(click.Group):
     Half of what they import together, a question to a running mesh does not need.
     """
 
-    NAMES = ("demo", "up", "chat", "models", "explain", "trace", "config")
+    NAMES = ("demo", "up", "chat", "models", "explain", "trace", "keys", "budget", "config")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.NAMES)

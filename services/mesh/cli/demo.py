@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from libs.keys import sha256_of
+from libs.keys import new_api_key, sha256_of
 from libs.settings.document import load
 from libs.settings.schema import Key, Limit, Settings
 from services.mesh.cli.stage import Stage
@@ -20,7 +20,7 @@ from services.mesh.cli.tour import LIMIT_USD, Tour
 from services.mesh.cli.up import DEFAULT_CONFIGURATION
 from services.mesh.errors import InterruptedMeshError
 from services.mesh.model.smollm2 import NAME, default_model_path
-from services.mesh.state_directory import RunningMesh, StateDirectory, new_api_key
+from services.mesh.state_directory import RunningMesh, StateDirectory
 from services.mesh.supervisor import preflight
 from services.mesh.supervisor.interruption import Interruption
 from services.mesh.supervisor.supervisor import Supervisor

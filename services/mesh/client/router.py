@@ -73,10 +73,17 @@ class RouterClient:
 @asynccontextmanager
 async def connected(router: RouterAddress) -> AsyncIterator[RouterClient]:
     """A client while the block runs. Connects at the first call."""
+    async with calling(router) as client:
+        yield RouterClient(client)
+
+
+@asynccontextmanager
+async def calling(router: RouterAddress) -> AsyncIterator[Client]:
+    """Calls with the key, while the block runs."""
     metadata = {"authorization": f"Bearer {router.key}"}
     client = Client(_channel(router), service="router", tracer=NoOpTracer(), metadata=metadata)
     try:
-        yield RouterClient(client)
+        yield client
     finally:
         await client.close()
 

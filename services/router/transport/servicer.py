@@ -9,6 +9,7 @@ from libs.rpc.call import Call
 from libs.rpc.routes import Route, routes
 from services.router.domain.generate import Caller, Generate
 from services.router.domain.principal import Principal
+from services.router.transport.admin_servicer import AdminServicer
 from services.router.transport.collect import collected
 from services.router.transport.convert import event_to_proto, model_to_proto, plan_to_proto
 from services.router.transport.question import ask_from_proto
@@ -17,6 +18,7 @@ from tokenway.router.v1 import router_pb2 as pb
 
 # Defined, and built by later work: they answer NOT_SERVED.
 _LATER = frozenset({"BatchGenerate", "CountTokens", "Embed", "ReportBadHit"})
+_ADMIN_LATER = frozenset({"GetCacheStats", "InvalidateCache"})
 
 
 class RouterServicer:
@@ -47,13 +49,11 @@ class RouterServicer:
         return pb.ListModelsResponse(models=[model_to_proto(each, ready=ready) for each, ready in models])
 
 
-def router_routes(servicer: RouterServicer) -> tuple[Route, ...]:
-    """Everything on the public port. Nothing of AdminService is built yet."""
-    admin = admin_pb2.DESCRIPTOR
-    none_yet = frozenset(admin.services_by_name["AdminService"].methods_by_name)
+def router_routes(servicer: RouterServicer, admin: AdminServicer) -> tuple[Route, ...]:
+    """Everything on the public port."""
     return (
         *routes(pb.DESCRIPTOR, "RouterService", servicer, not_served=_LATER),
-        *routes(admin, "AdminService", object(), not_served=none_yet),
+        *routes(admin_pb2.DESCRIPTOR, "AdminService", admin, not_served=_ADMIN_LATER),
     )
 
 

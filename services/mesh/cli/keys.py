@@ -1,0 +1,118 @@
+"""`tokenway keys`: who may call the mesh."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
+
+from services.mesh.cli.administration import admin_options, ask, moment, place, print_message
+from services.mesh.cli.table import print_table
+from tokenway.common.v1.principal_pb2 import ApiKey, KeyRole, Principal
+
+_HEADINGS = ("key", "role", "user", "team", "models", "made", "expires", "revoked")
+_PERIOD = re.compile(r"([1-9][0-9]{0,4})([hd])")
+
+
+class Moment(click.ParamType[datetime]):
+    """A moment that is to come: `90d` or `12h` from now, a date, or a date and time; UTC unless it says otherwise."""
+
+    name = "when"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if period := _PERIOD.fullmatch(value):
+            hours = int(period[1]) * (24 if period[2] == "d" else 1)
+            return datetime.now(UTC) + timedelta(hours=hours)
+        try:
+            given = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no moment: give 90d, 12h, 2027-01-31 or 2027-01-31T12:00:00Z", param, ctx)
+        return given if given.tzinfo else given.replace(tzinfo=UTC)
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and revoke API keys. Needs an administrator's key; the mesh's own is one."""
+
+
+@keys.command()
+@click.argument("key_id", metavar="ID")
+@click.option("--role", type=click.Choice(["caller", "admin"]), default="caller", show_default=True)
+@click.option("--user", default="", help="The person or program that it belongs to.")
+@click.option("--team", default="", help="Their team.")
+@click.option("--model", "models", multiple=True, help="A model that it may use; repeat it [all].")
+@click.option("--expires", type=Moment(), help="90d, 12h, or a date [never].")
+@admin_options
+def create(
+    *,
+    key_id: str,
+    role: str,
+    user: str,
+    team: str,
+    models: tuple[str, ...],
+    expires: datetime | None,
+    as_json: bool,
+    **router: Any,
+) -> None:
+    """Make the key ID and print it: this once, for only its hash is kept.
+
+    ID is its public name in lists, budgets and receipts. It is never used twice, not even after the key is revoked.
+    """
+    named = Principal(key_id=key_id, user=user, team=team, role=KeyRole.Value(f"KEY_ROLE_{role.upper()}"))
+    key = ApiKey(principal=named, allowed_models=models, expires_at=_timestamp(expires))
+    made = ask(place(**router), lambda client: client.create_key(key))
+    if as_json:
+        print_message(made)
+        return
+    click.echo(made.secret)
+    click.echo(f"The key {key_id}, role {role}. It is shown this once: keep it where it is safe.", err=True)
+
+
+@keys.command("list")
+@admin_options
+def list_keys(*, as_json: bool, **router: Any) -> None:
+    """List the keys of your organisation, revoked ones included; never with their secrets."""
+    listed = ask(place(**router), lambda client: client.list_keys())
+    if not as_json:
+        print_table(_HEADINGS, [_row(each) for each in listed], console=Console())
+        return
+    for each in listed:
+        print_message(each)
+
+
+@keys.command()
+@click.argument("key_id", metavar="ID")
+@admin_options
+def revoke(*, key_id: str, as_json: bool, **router: Any) -> None:
+    """End the key ID, everywhere within a second. Answers that it is being streamed go on."""
+    key = ask(place(**router), lambda client: client.revoke_key(key_id))
+    if as_json:
+        print_message(key)
+    else:
+        click.echo(f"{key_id} is revoked since {moment(key, 'revoked_at')}")
+
+
+def _row(key: ApiKey) -> tuple[str, ...]:
+    principal = key.principal
+    return (
+        principal.key_id,
+        KeyRole.Name(principal.role).removeprefix("KEY_ROLE_").lower(),
+        principal.user or "-",
+        principal.team or "-",
+        " ".join(key.allowed_models) or "all",
+        moment(key, "created_at"),
+        moment(key, "expires_at"),
+        moment(key, "revoked_at"),
+    )
+
+
+def _timestamp(given: datetime | None) -> Timestamp | None:
+    if given is None:
+        return None
+    message = Timestamp()
+    message.FromDatetime(given)
+    return message
