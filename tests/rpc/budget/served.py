@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -128,7 +128,8 @@ async def serving(folder: Path, *, redis_url: str | None = None, **config: Any) 
     ledger = InMemoryLedger(now_ms=lambda: int(clock.now() * 1000))
     given = BudgetConfig(listen=f"unix:{folder}/budget.sock", redis_url=redis_url or "", drain_seconds=1, **config)
     stores = (None, None) if redis_url else (ledger, keys)
-    async with serve(given, runtime=recorded.runtime, ledger=stores[0], keys=stores[1]) as server:
+    runtime = replace(recorded.runtime, clock=clock)
+    async with serve(given, runtime=runtime, ledger=stores[0], keys=stores[1]) as server:
         client = recorded.runtime.client(server.address, service="budget")
         try:
             yield Served(client, recorded, clock, ledger, keys)

@@ -1,11 +1,8 @@
-"""GetUsage, over a real socket; and what is not served yet."""
+"""GetUsage, over a real socket."""
 
 from __future__ import annotations
 
-import pytest
-
 from libs.errors import Reason
-from libs.rpc.method import method
 from services.budget.domain.windows import Window
 from tests.rpc.budget.served import ADA, GET_USAGE, RESERVE, SETTLE, Served, reserve, settle
 from tokenway.budget.v1 import budget_pb2 as pb
@@ -42,14 +39,3 @@ async def test_every_broken_rule_is_named(budget: Served) -> None:
     error = await budget.refused(GET_USAGE, nobody, Reason.INVALID_REQUEST)
 
     assert [each.field for each in error.fields] == ["principal.organisation", "principal.key_id", "principal.user"]
-
-
-@pytest.mark.parametrize("name", sorted(pb.DESCRIPTOR.services_by_name["BudgetAdminService"].methods_by_name))
-async def test_administration_is_defined_and_not_served_yet(budget: Served, name: str) -> None:
-    request, response = getattr(pb, f"{name}Request"), getattr(pb, f"{name}Response")
-
-    error = await budget.refused(
-        method(pb.DESCRIPTOR, "BudgetAdminService", name, request, response), request(), Reason.NOT_SERVED
-    )
-
-    assert name in error.message

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from libs.keys import StoredKey, from_json, redis_key, sha256_of, to_json
+from libs.keys import StoredKey, from_json, index_key, new_api_key, redis_key, sha256_of, to_json
 
 FULL = StoredKey(
     key_id="ci",
@@ -17,6 +19,7 @@ FULL = StoredKey(
     allowed_models=("llama-3-7b", "mixtral-8x7b"),
     expires_at=datetime(2027, 1, 1, tzinfo=UTC),
     revoked_at=datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC),
+    created_at=datetime(2026, 1, 2, tzinfo=UTC),
 )
 
 
@@ -51,3 +54,23 @@ def test_the_hash_is_that_of_the_command_in_the_configuration_file() -> None:
     # printf %s demo-key | sha256sum
     assert sha256_of("demo-key") == "c48a01f49fd0f2cc404bc3cbbc80e91457a3d41bb429a695243de4c61794155c"
     assert redis_key("ab") == "tw:key:ab"
+
+
+def test_a_key_that_an_earlier_version_stored_was_made_at_no_known_time() -> None:
+    fields = json.loads(to_json(FULL))
+    del fields["created_at"]
+
+    earlier = from_json(json.dumps(fields))
+
+    assert (earlier.created_at, earlier.key_id, earlier.revoked_at) == (None, "ci", FULL.revoked_at)
+
+
+def test_a_new_key_is_256_random_bits_that_can_be_told_for_a_key() -> None:
+    made = {new_api_key() for _ in range(100)}
+
+    assert len(made) == 100
+    assert all(re.fullmatch(r"tw_[A-Za-z0-9_-]{43}", each) for each in made)
+
+
+def test_the_index_of_an_organisation_shares_its_slot() -> None:
+    assert index_key("acme") == "tw:{acme}:keys"

@@ -1,0 +1,267 @@
+"""Keys, limits and the ledger through the public port of a whole mesh."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import structlog
+
+from libs.errors import Reason, TokenwayError
+from libs.keys import sha256_of
+from libs.rpc.call import current_request_id
+from libs.rpc.method import Method, method
+from libs.settings import schema
+from libs.telemetry import logs
+from services.mesh.client.admin import AdminClient, administering
+from services.mesh.client.router import RouterAddress, calling, connected
+from tests.mesh.in_process import KEY, Mesh, events, limit, organisations, question, running, settings
+from tokenway.common.v1 import money_pb2 as money
+from tokenway.common.v1.principal_pb2 import ApiKey, Principal
+from tokenway.router.v1 import admin_pb2 as pb
+
+ADMIN_KEY, OTHER_ADMIN_KEY = "tw_key-of-the-administrator", "tw_key-of-another-administrator"
+SERVED = ("PutBudget", "DeleteBudget", "ListBudgets", "ListReceipts", "CreateKey", "ListKeys", "RevokeKey")
+
+
+@dataclass(frozen=True, slots=True)
+class Administered:
+    """A mesh of two organisations, each with its administrator."""
+
+    mesh: Mesh
+    admin: AdminClient
+    other: AdminClient
+
+    async def outcome(self, key: str, **fields: Any) -> Reason | None:
+        """Why a question with that key is refused; None when it is answered."""
+        async with connected(RouterAddress(self.mesh.address, key)) as client:
+            try:
+                await client.generate(question("hello", temperature=1, **fields), timeout_seconds=10)
+            except TokenwayError as error:
+                return error.reason
+        return None
+
+    async def until_refused(self, key: str, reason: Reason) -> float:
+        """Seconds until a question with that key is refused so."""
+        began = time.monotonic()
+        while (found := await self.outcome(key)) is None:
+            assert time.monotonic() - began < 5, "it is still answered"
+        assert found is reason
+        return time.monotonic() - began
+
+
+@asynccontextmanager
+async def administered(redis_url: str) -> AsyncIterator[Administered]:
+    acme, other = organisations(limit("100"), limit("100", "day"), limit("100", "month"))
+    given = (with_admin(acme, ADMIN_KEY), with_admin(other, OTHER_ADMIN_KEY))
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tw-")))
+        mesh = await stack.enter_async_context(running(settings(folder, redis_url, organisations=given)))
+        admin, foreign = [
+            await stack.enter_async_context(administering(RouterAddress(mesh.address, key)))
+            for key in (ADMIN_KEY, OTHER_ADMIN_KEY)
+        ]
+        yield Administered(mesh, admin, foreign)
+
+
+def with_admin(organisation: schema.Organisation, key: str) -> schema.Organisation:
+    admin = schema.Key(id="admin", sha256=sha256_of(key), role="admin")
+    return organisation.model_copy(update={"keys": (*organisation.keys, admin)})
+
+
+@pytest.fixture
+def written() -> Iterator[io.StringIO]:
+    """Every line that this process logs, at the lowest level."""
+    root = logging.getLogger()
+    handlers, level, stream = root.handlers, root.level, io.StringIO()
+    logs.set_up("debug", request_id=current_request_id.get, stream=stream)
+    yield stream
+    structlog.reset_defaults()
+    root.handlers = handlers
+    root.setLevel(level)
+
+
+def key(key_id: str, **fields: Any) -> ApiKey:
+    return ApiKey(principal=Principal(key_id=key_id), **fields)
+
+
+def budget(scope: money.BudgetScope, subject: str, limit_micro_usd: int) -> money.Budget:
+    window, kind = money.BUDGET_WINDOW_DAY, money.BUDGET_KIND_MONEY
+    return money.Budget(scope=scope, subject=subject, window=window, kind=kind, limit=limit_micro_usd)
+
+
+async def refused(doing: Any, reason: Reason) -> TokenwayError:
+    with pytest.raises(TokenwayError) as caught:
+        await doing
+    assert caught.value.reason is reason, caught.value
+    return caught.value
+
+
+async def test_a_key_opens_at_once_and_a_revoked_one_is_refused_within_a_second(redis_url: str) -> None:
+    async with administered(redis_url) as world:
+        made = await world.admin.create_key(key("ci"))
+        assert await world.outcome(made.secret) is None
+
+        revoked = await world.admin.revoke_key("ci")
+
+        assert await world.until_refused(made.secret, Reason.KEY_REVOKED) < 1
+        assert revoked.HasField("revoked_at")
+        assert await world.admin.revoke_key("ci") == revoked
+        assert await world.outcome(KEY) is None
+
+
+async def test_a_key_of_the_configuration_file_is_listed_and_can_be_revoked(redis_url: str) -> None:
+    async with administered(redis_url) as world:
+        assert [each.principal.key_id for each in await world.admin.list_keys()] == ["admin", "tests"]
+        assert await world.outcome(KEY) is None
+
+        await world.admin.revoke_key("tests")
+
+        assert await world.until_refused(KEY, Reason.KEY_REVOKED) < 1
+
+
+async def test_a_key_may_use_the_models_it_was_made_for_until_it_expires(redis_url: str) -> None:
+    async with administered(redis_url) as world:
+        unknown = await refused(world.admin.create_key(key("ci", allowed_models=["gpt-9"])), Reason.INVALID_REQUEST)
+        limited = key("ci", allowed_models=["small"])
+        limited.expires_at.FromSeconds(int(time.time()) + 2)
+        made = await world.admin.create_key(limited)
+
+        assert "there are small" in unknown.message
+        assert await world.outcome(made.secret, model="small") is None
+        assert await world.until_refused(made.secret, Reason.KEY_EXPIRED) < 3
+
+
+@pytest.mark.parametrize("name", SERVED)
+async def test_a_caller_administers_nothing(redis_url: str, name: str) -> None:
+    async with administered(redis_url) as world:
+        asked: Method[Any, Any] = method(
+            pb.DESCRIPTOR, "AdminService", name, getattr(pb, f"{name}Request"), getattr(pb, f"{name}Response")
+        )
+        async with calling(RouterAddress(world.mesh.address, KEY)) as client:
+            error = await refused(client.unary(asked, asked.request(), timeout_seconds=5), Reason.ROLE_REQUIRED)
+
+        assert error.metadata == {"key_id": "tests"}
+        assert len(await world.admin.list_keys()) == 2
+
+
+@pytest.mark.parametrize("name", ["GetCacheStats", "InvalidateCache"])
+async def test_the_administration_of_the_cache_is_defined_and_not_served_yet(redis_url: str, name: str) -> None:
+    async with administered(redis_url) as world:
+        asked: Method[Any, Any] = method(
+            pb.DESCRIPTOR, "AdminService", name, getattr(pb, f"{name}Request"), getattr(pb, f"{name}Response")
+        )
+        async with calling(RouterAddress(world.mesh.address, ADMIN_KEY)) as client:
+            await refused(client.unary(asked, asked.request(), timeout_seconds=5), Reason.NOT_SERVED)
+
+
+async def test_an_administrator_sees_and_touches_nothing_of_another_organisation(redis_url: str) -> None:
+    async with administered(redis_url) as world:
+        (first, *_) = await events(world.mesh, question("hello"))
+        mine = await world.admin.list_budgets()
+
+        assert [each.principal.key_id for each in await world.other.list_keys()] == ["admin", "other"]
+        assert await world.other.list_budgets() == []
+        for request_id in ("", first.started.request_id):
+            assert not (await world.other.list_receipts(pb.ListReceiptsRequest(request_id=request_id))).receipts
+        await refused(world.other.revoke_key("tests"), Reason.NOT_FOUND)
+        stolen = ApiKey(principal=Principal(key_id="thief", organisation="acme"))
+        error = await refused(world.other.create_key(stolen), Reason.INVALID_REQUEST)
+        assert [each.field for each in error.fields] == ["key.principal.organisation"]
+        await world.other.put_budget(budget(money.BUDGET_SCOPE_KEY, "tests", 0))
+        await world.other.put_budget(budget(money.BUDGET_SCOPE_ORGANISATION, "", 0))
+        assert not await world.other.delete_budget(budget(money.BUDGET_SCOPE_KEY, "admin", 0))
+        assert await world.other.delete_budget(budget(money.BUDGET_SCOPE_ORGANISATION, "", 0))
+        # The same id in both organisations is two keys.
+        made = await world.other.create_key(key("tests"))
+        await world.other.revoke_key("tests")
+
+        assert made.key.principal.organisation == "other"
+        assert await world.until_refused(made.secret, Reason.KEY_REVOKED) < 1
+        assert await world.outcome(KEY) is None
+        assert [each.budget for each in await world.admin.list_budgets()] == [each.budget for each in mine]
+        assert [each.principal.key_id for each in await world.admin.list_keys()] == ["admin", "tests"]
+
+
+async def test_a_limit_holds_from_the_next_request_on_until_it_is_deleted(redis_url: str) -> None:
+    async with administered(redis_url) as world:
+        made = await world.admin.create_key(key("ci"))
+        state = await world.admin.put_budget(budget(money.BUDGET_SCOPE_KEY, "ci", 1))
+
+        assert (state.budget.limit, state.used, state.reserved) == (1, 0, 0)
+        assert await world.outcome(made.secret) is Reason.BUDGET_EXCEEDED
+        assert await world.outcome(KEY) is None
+        assert await world.admin.delete_budget(budget(money.BUDGET_SCOPE_KEY, "ci", 0))
+        assert await world.outcome(made.secret) is None
+        error = await refused(
+            world.admin.put_budget(budget(money.BUDGET_SCOPE_TEAM, "compilers", 1)), Reason.INVALID_REQUEST
+        )
+        assert [each.field for each in error.fields] == ["budget.scope"]
+
+
+async def test_the_receipt_of_a_request_is_found_by_its_id(redis_url: str) -> None:
+    async with administered(redis_url) as world:
+        stream = await events(world.mesh, question("hello"))
+        await events(world.mesh, question("something else"))
+        await world.mesh.settled()
+        wanted = stream[-1].finished.receipt
+
+        found = await world.admin.list_receipts(pb.ListReceiptsRequest(request_id=wanted.request_id))
+        everything = await world.admin.list_receipts(pb.ListReceiptsRequest())
+
+        assert [(each.request_id, each.cost_micro_usd) for each in found.receipts] == [
+            (wanted.request_id, wanted.cost_micro_usd)
+        ]
+        assert len(everything.receipts) == 2
+        assert everything.receipts[1] == found.receipts[0]
+
+
+async def test_a_change_is_one_line_and_a_mark_on_the_span_and_a_secret_is_nowhere(
+    redis_url: str, written: io.StringIO
+) -> None:
+    async with administered(redis_url) as world:
+        made = await world.admin.create_key(key("ci"))
+        await world.admin.put_budget(budget(money.BUDGET_SCOPE_KEY, "ci", 9))
+        await world.admin.delete_budget(budget(money.BUDGET_SCOPE_KEY, "ci", 0))
+        await world.admin.delete_budget(budget(money.BUDGET_SCOPE_KEY, "ci", 0))  # changes nothing
+        await world.admin.list_keys()
+        await world.outcome(made.secret)
+        await world.admin.revoke_key("ci")
+        await world.until_refused(made.secret, Reason.KEY_REVOKED)
+        await refused(world.admin.create_key(key("ci")), Reason.INVALID_REQUEST)
+
+        lines = [json.loads(line) for line in written.getvalue().splitlines()]
+        audit = [line for line in lines if line["event"] == "administration"]
+        assert [(line["change"], line["subject"]) for line in audit] == [
+            ("CreateKey", "key ci, role caller"),
+            ("PutBudget", "key:ci day = 9 micro-dollars"),
+            ("DeleteBudget", "key:ci day"),
+            ("RevokeKey", "key ci"),
+        ]
+        assert {(line["level"], line["organisation"], line["key_id"]) for line in audit} == {("info", "acme", "admin")}
+        marked = [each for each in world.mesh.recorded.spans() if "tokenway.admin.change" in (each.attributes or {})]
+        assert [(each.name, (each.attributes or {})["tokenway.key_id"]) for each in marked] == [
+            (f"tokenway.router.v1.AdminService/{line['change']}", "admin") for line in audit
+        ]
+        spans = " ".join(each.to_json() for each in world.mesh.recorded.spans())
+        for place in (written.getvalue(), spans, everything_in(redis_url)):
+            for secret in (made.secret, made.secret.removeprefix("tw_"), ADMIN_KEY):
+                assert secret not in place
+        assert sha256_of(made.secret) not in written.getvalue() + spans
+
+
+def everything_in(redis_url: str) -> str:
+    """Every key of Redis, with what it holds, as Redis itself serialises it."""
+    with redis.Redis.from_url(redis_url) as client:
+        names: Any = list(client.scan_iter())
+        return repr([(name, client.dump(name)) for name in names])

@@ -1,0 +1,83 @@
+"""Commands of administrators, with a running mesh: its own key is an administrator's."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from tests.mesh_cli.command import Tokenway
+
+pytestmark = pytest.mark.processes
+
+
+def test_a_key_is_printed_once_works_and_is_revoked(mesh: Tokenway) -> None:
+    made = mesh.run("keys", "create", "ci", "--user", "ada", "--model", "small", "--expires", "90d")
+    secret = made.stdout.strip()
+    asked = ask_with(mesh, secret)
+    listed = mesh.run("keys", "list").stdout
+    revoked = mesh.run("keys", "revoke", "ci")
+
+    assert re.fullmatch(r"tw_[A-Za-z0-9_-]{43}", secret)
+    assert made.stderr == "The key ci, role caller. It is shown this once: keep it where it is safe.\n"
+    assert asked == 0
+    assert re.search(r"^ci +caller +ada +- +small +20\S+ \S+ UTC +20\S+ \S+ UTC +-$", listed, re.MULTILINE)
+    assert re.search(r"^local +admin +- +- +all +- +- +-$", listed, re.MULTILINE)
+    assert secret not in listed
+    assert re.fullmatch(r"ci is revoked since 20\S+ \S+ UTC\n", revoked.stdout)
+    assert ask_with(mesh, secret) == 4, "refused by its key: the start of the command takes longer than half a second"
+
+
+def test_keys_in_json(mesh: Tokenway) -> None:
+    made = json.loads(mesh.run("keys", "create", "--json", "json", "--role", "admin").stdout)
+    listed = [json.loads(line) for line in mesh.run("keys", "list", "--json").stdout.splitlines()]
+    revoked = json.loads(mesh.run("keys", "revoke", "json", "--json").stdout)
+
+    assert made["secret"].startswith("tw_")
+    assert made["key"]["principal"]["role"] == "KEY_ROLE_ADMIN"
+    assert made["key"] in listed
+    assert revoked == {**made["key"], "revoked_at": revoked["revoked_at"]}
+
+
+def test_a_caller_makes_no_keys(mesh: Tokenway) -> None:
+    secret = mesh.run("keys", "create", "caller").stdout.strip()
+    mesh.environment["TOKENWAY_API_KEY"] = secret
+    try:
+        refused = mesh.run("keys", "list")
+    finally:
+        del mesh.environment["TOKENWAY_API_KEY"]
+
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert refused.stderr.startswith("error: ROLE_REQUIRED: the API key caller has the role caller")
+
+
+def test_a_limit_is_set_seen_kept_to_and_deleted(mesh: Tokenway) -> None:
+    secret = mesh.run("keys", "create", "poor").stdout.strip()
+    put = mesh.run("budget", "set", "key:poor", "day", "0.000001")
+    refused = ask_with(mesh, secret)
+    (listed,) = map(json.loads, mesh.run("budget", "list", "--json").stdout.splitlines())
+    deleted = [mesh.run("budget", "delete", "key:poor", "day").stdout for _ in range(2)]
+
+    assert re.search(r"^key:poor +day +\$0\.000001 +\$0 +\$0 +20\S+ 00:00 UTC$", put.stdout, re.MULTILINE)
+    assert refused == 5
+    assert (listed["budget"]["subject"], listed["budget"]["limit"], listed["used"]) == ("poor", "1", "0")
+    assert deleted == ["deleted\n", "there was none\n"]
+    assert ask_with(mesh, secret) == 0
+
+
+def test_what_is_not_served_says_so(mesh: Tokenway) -> None:
+    refused = mesh.run("budget", "set", "team:compilers", "minute", "1")
+
+    assert refused.returncode == 3
+    assert "budget.scope: is BUDGET_SCOPE_TEAM: that is not served" in refused.stderr
+    assert "budget.window: is BUDGET_WINDOW_MINUTE: that is not served" in refused.stderr
+
+
+def ask_with(mesh: Tokenway, key: str) -> int:
+    """The exit code of a question with that key, not from the cache."""
+    mesh.environment["TOKENWAY_API_KEY"] = key
+    try:
+        return mesh.run("chat", "--no-cache", "hello").returncode
+    finally:
+        del mesh.environment["TOKENWAY_API_KEY"]
