@@ -95,7 +95,7 @@ def key(key_id: str, **fields: Any) -> ApiKey:
     return ApiKey(principal=Principal(key_id=key_id), **fields)
 
 
-def budget(scope: money.BudgetScope, subject: str, limit_micro_usd: int) -> money.Budget:
+def budget(scope: money.BudgetScope.ValueType, subject: str, limit_micro_usd: int) -> money.Budget:
     window, kind = money.BUDGET_WINDOW_DAY, money.BUDGET_KIND_MONEY
     return money.Budget(scope=scope, subject=subject, window=window, kind=kind, limit=limit_micro_usd)
 

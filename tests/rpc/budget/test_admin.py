@@ -32,7 +32,7 @@ SHA256 = hashlib.sha256(b"tw_a-key").digest()
 
 def limit(**changes: Any) -> money.Budget:
     """5,000 micro-dollars an hour for the key ada."""
-    given = {
+    given: dict[str, Any] = {
         "scope": money.BUDGET_SCOPE_KEY,
         "subject": "ada",
         "window": money.BUDGET_WINDOW_HOUR,
