@@ -64,7 +64,8 @@ def key_from_proto(message: pb.CreateKeyRequest, *, created_at: datetime) -> tup
         team=principal.team,
         role=_ROLES[principal.role],
         allowed_models=tuple(dict.fromkeys(key.allowed_models)),
-        expires_at=key.expires_at.ToDatetime(UTC).replace(microsecond=0) if key.HasField("expires_at") else None,
+        # To the second, as it is stored: nanos may be anything.
+        expires_at=datetime.fromtimestamp(key.expires_at.seconds, UTC) if key.HasField("expires_at") else None,
         created_at=created_at,
     )
 
