@@ -111,7 +111,7 @@ async def test_a_killed_engine_core_ends_the_service(folder: Path) -> None:
     path = {DEFAULT_MODEL_VARIABLE: str(make_tiny_model(folder / "model"))}
     async with process(folder, VLLM, **path) as running, ready(running) as inference:
         # Tokens that come while the reader is busy share a delta, so deltas are not counted.
-        assert (await inference.generate(generate(max_tokens=3)))[-1].finished.usage.output_tokens == 3
+        assert (await inference.generate(generate(max_tokens=3)))[-1].usage.output_tokens == 3
         os.kill(engine_core(running.pid), signal.SIGKILL)
         # Python's own line about a semaphore of the core's may come after ours.
         assert any(line.startswith("inference: the engine of small died") for line in await errors_of(running))
