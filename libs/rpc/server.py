@@ -19,11 +19,9 @@ from libs.rpc.channel import SERVER_OPTIONS, refuse_plaintext
 from libs.rpc.grpc_handlers import GrpcHandlers, OpenCalls
 from libs.rpc.middleware.errors import Pack
 from libs.rpc.middleware.mesh_guard import is_of_the_mesh
-from libs.rpc.routes import Route, routes
+from libs.rpc.routes import Route
 from libs.rpc.runtime import Runtime
 from libs.rpc.tls import Tls
-
-__all__ = ["RpcServer", "routes"]
 
 
 class RpcServer:
