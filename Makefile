@@ -31,6 +31,10 @@ up: model ## Start the mesh and keep it running (ARGS="--help" for more)
 test: model ## Run the tests (ARGS="-k cancel" for some of them)
 	.venv/bin/pytest $(ARGS)
 
+.PHONY: test-provider
+test-provider: setup ## Test the engine openai on a real server of that API, in an environment that is thrown away
+	deploy/build/provider.sh $(ARGS)
+
 .PHONY: check
 check: check-static test ## Everything that must hold before a change lands
 

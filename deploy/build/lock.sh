@@ -26,3 +26,7 @@ part engine-cpu pyproject.toml --extra inference-cpu
 part dev requirements/dev.in
 part model requirements/model.in
 part uv requirements/uv.in
+
+# Apart from the rest: vLLM as its authors list it, which our own cannot be in one resolution with.
+compile --no-config ${UPGRADE:+--upgrade} --no-annotate --override requirements/provider-overrides.txt \
+    requirements/provider.in --output-file requirements/provider.txt

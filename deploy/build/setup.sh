@@ -16,10 +16,7 @@ if [[ "$(cat "$venv/.pins" 2>/dev/null)" == "$pins" && "$(cat "$venv/.project" 2
 fi
 
 source deploy/build/uv.sh
-
-without_names() { # uv's report without a line for each package
-    grep -vE '^ ([+~-] | ?Downloaded )' || true
-}
+source deploy/build/torch.sh
 
 if compgen -G "$venv/lib/python3*/site-packages/vllm-[0-9]*.dist-info" >/dev/null; then
     echo "error: .venv holds vLLM for GPUs, which shares its folder with the CPU build." >&2
@@ -49,16 +46,7 @@ if [[ "$(cat "$venv/.pins" 2>/dev/null)" != "$pins" ]] || ! "$python" -c '' 2>/d
     "$uv" pip sync --python "$python" --require-hashes requirements/{base,dev,engine-cpu}.txt 2> >(without_names >&2)
 
     # torch comes second, because a sync with the rest would look for it in PyPI.
-    tag="$("$python" -c 'import sys; print("cp%d%d" % sys.version_info[:2])')"
-    version="$(sed -n 's/^torch==\([^ ]*\).*/\1/p' requirements/torch-cpu.txt)"
-    torch_from=(--torch-backend cpu) # uv's name for PyTorch's own index
-    for folder in ${UV_FIND_LINKS:-} $(pip_setting find-links); do
-        if compgen -G "$folder/torch-$version-$tag-*.whl" >/dev/null; then
-            torch_from=(--no-index --find-links "$folder")
-        fi
-    done
-    "$uv" pip install --python "$python" --no-deps --require-hashes "${torch_from[@]}" \
-        -r requirements/torch-cpu.txt 2> >(without_names >&2)
+    install_torch "$python" 2> >(without_names >&2)
     printf '%s\n' "$pins" >"$venv/.pins"
 fi
 

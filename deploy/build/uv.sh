@@ -20,6 +20,10 @@ uv_runs() { # BINARY: it starts, and is recent enough
     printf '%s\n%s\n' "$uv_minimum" "$version" | sort --version-sort --check=quiet
 }
 
+without_names() { # uv's report without a line for each package
+    grep -vE '^ ([+~-] | ?Downloaded )' || true
+}
+
 # A private uv from its pinned wheel. pip goes into a throw-away environment and only the binary is kept; the
 # rename is atomic, so a set-up that was killed or that runs twice leaves no half of it.
 uv_bootstrap() {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -29,7 +30,19 @@ async def vllm(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[VllmEn
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def openai() -> AsyncIterator[OpenAiEngine]:
-    async with upstream() as provider, openai_engine(provider) as engine:
+    async with upstream() as provider, openai_engine(provider.url) as engine:
+        yield engine
+
+
+# Where `make test-provider` has started a real server of OpenAI's API, for the model `tiny` and the key `secret`.
+_SERVER = os.environ.get("TOKENWAY_TEST_PROVIDER_URL", "")
+collect_ignore = [] if _SERVER else ["test_served_openai.py"]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def served() -> AsyncIterator[OpenAiEngine]:
+    settings = {"model": "tiny", "api_key_env": "KEY"}
+    async with openai_engine(_SERVER, environment={"KEY": "secret"}, **settings) as engine:
         yield engine
 
 
@@ -44,7 +57,7 @@ async def provider() -> AsyncIterator[Upstream]:
 _VLLM = pytest.param("vllm", marks=[pytest.mark.vllm, pytest.mark.timeout(300)])
 
 
-@pytest.fixture(scope="session", params=["scripted", "openai", _VLLM])
+@pytest.fixture(scope="session", params=["scripted", "openai", _VLLM, *(["served"] if _SERVER else [])])
 def engine(request: pytest.FixtureRequest) -> Engine:
     chosen: Engine = request.getfixturevalue(request.param)
     return chosen
@@ -54,5 +67,5 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 def _only_engines_that_can(request: pytest.FixtureRequest) -> None:
     """`counts_tokens(reason)` marks what takes the model's own tokenizer, which a remote provider keeps to itself."""
     mark = request.node.get_closest_marker("counts_tokens")
-    if mark is not None and request.node.callspec.params["engine"] == "openai":
+    if mark is not None and request.node.callspec.params["engine"] in {"openai", "served"}:
         pytest.skip(*mark.args)

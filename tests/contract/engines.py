@@ -24,7 +24,6 @@ from services.inference.adapters.vllm_engine import VllmEngine
 from services.inference.domain.answer import Delta, Event, Finished, Started
 from services.inference.domain.model import EngineRequest
 from services.inference.domain.ports import Engine
-from tests.contract.openai_upstream import Upstream
 
 MODEL = "tiny"
 TURNS = 4
@@ -75,12 +74,12 @@ async def vllm_engine(folder: Path, **settings: object) -> AsyncIterator[VllmEng
 
 @asynccontextmanager
 async def openai_engine(
-    upstream: Upstream, *, environment: Mapping[str, str] | None = None, clock: Clock | None = None, **settings: object
+    url: str, *, environment: Mapping[str, str] | None = None, clock: Clock | None = None, **settings: object
 ) -> AsyncIterator[OpenAiEngine]:
-    """Asks the upstream over real HTTP on loopback."""
+    """Asks whoever answers there over real HTTP on loopback."""
     usual = {
         "kind": "openai",
-        "base_url": upstream.url,
+        "base_url": url,
         "model": "provider/tiny",
         "max_num_seqs": TURNS,
         "max_model_len": MAX_MODEL_TOKENS,

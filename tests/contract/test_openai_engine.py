@@ -48,7 +48,7 @@ STOPPED = chunk(finish_reason="stop") + usage(11, 1)
 
 @pytest.fixture
 async def engine(provider: Upstream) -> AsyncIterator[OpenAiEngine]:
-    async with openai_engine(provider, environment={"KEY": CANARY}, api_key_env="KEY") as made:
+    async with openai_engine(provider.url, environment={"KEY": CANARY}, api_key_env="KEY") as made:
         yield made
 
 
@@ -246,7 +246,7 @@ NOW = 1_700_000_000.0
 )
 async def test_a_rate_limit_says_when_to_come_again(provider: Upstream, value: str | None, seconds: float) -> None:
     provider.respond = refused(429, {"error": ERROR}, **({"Retry_After": value} if value else {}))
-    async with openai_engine(provider, clock=ManualClock(NOW)) as engine:
+    async with openai_engine(provider.url, clock=ManualClock(NOW)) as engine:
         _, error = await until_the_error(engine)
     assert (error.reason, error.retry_after_seconds) == (Reason.QUEUE_FULL, seconds)
 
@@ -337,7 +337,7 @@ async def test_a_refusal_in_place_of_an_answer_is_one(provider: Upstream, engine
 
 
 async def test_nobody_at_the_address_is_unavailable() -> None:
-    async with openai_engine(Upstream("http://127.0.0.1:9/v1")) as engine:
+    async with openai_engine("http://127.0.0.1:9/v1") as engine:
         _, error = await until_the_error(engine)
     assert error.reason is Reason.SERVICE_UNAVAILABLE
     assert "cannot be reached" in error.message
@@ -349,7 +349,7 @@ async def test_a_connection_that_is_closed_without_a_word_is_unavailable() -> No
 
     server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with server, openai_engine(Upstream(f"http://127.0.0.1:{port}/v1")) as engine:
+    async with server, openai_engine(f"http://127.0.0.1:{port}/v1") as engine:
         assert (await until_the_error(engine))[1].reason is Reason.SERVICE_UNAVAILABLE
 
 
@@ -360,7 +360,7 @@ async def test_a_slow_handshake_is_given_up() -> None:
 
     gone = asyncio.Event()
     server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-    url = Upstream(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     async with server, openai_engine(url, connect_seconds=0.05) as engine:
         _, error = await until_the_error(engine)
         gone.set()
@@ -373,7 +373,7 @@ async def test_a_slow_handshake_is_given_up() -> None:
 )
 async def test_a_provider_without_a_first_token_in_time_is_unavailable(provider: Upstream, before: bytes) -> None:
     provider.respond = said(before, 30)
-    async with openai_engine(provider, first_token_seconds=0.2) as engine:
+    async with openai_engine(provider.url, first_token_seconds=0.2) as engine:
         _, error = await until_the_error(engine)
     assert error.reason is Reason.SERVICE_UNAVAILABLE
     assert "no first token within 0.2 s" in error.message
@@ -382,13 +382,13 @@ async def test_a_provider_without_a_first_token_in_time_is_unavailable(provider:
 
 async def test_a_slow_first_token_within_its_time_is_awaited(provider: Upstream) -> None:
     provider.respond = said(0.1, HELLO + STOPPED + DONE)
-    async with openai_engine(provider, idle_seconds=0.05) as engine:
+    async with openai_engine(provider.url, idle_seconds=0.05) as engine:
         assert (await answer_of(engine, request())).text == "Hello"
 
 
 async def test_a_stall_in_mid_answer_breaks_it_and_comments_are_no_tokens(provider: Upstream) -> None:
     provider.respond = said(HELLO, *(0.02, b": alive\n\n") * 500)
-    async with openai_engine(provider, idle_seconds=0.1) as engine:
+    async with openai_engine(provider.url, idle_seconds=0.1) as engine:
         text, error = await until_the_error(engine)
     assert (text, error.reason) == ("Hello", Reason.STREAM_BROKEN)
     assert "said nothing for 0.1 s" in error.message
@@ -396,7 +396,7 @@ async def test_a_stall_in_mid_answer_breaks_it_and_comments_are_no_tokens(provid
 
 async def test_a_slow_reader_is_no_stall(provider: Upstream) -> None:
     provider.respond = said(HELLO, 0.05, STOPPED + DONE)
-    async with openai_engine(provider, idle_seconds=0.2) as engine:
+    async with openai_engine(provider.url, idle_seconds=0.2) as engine:
         events = engine.generate(request(), trace_headers={})
         assert isinstance(await anext(events), Started)
         await asyncio.sleep(0.3)
