@@ -41,8 +41,7 @@ collect_ignore = [] if _SERVER else ["test_served_openai.py"]
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def served() -> AsyncIterator[OpenAiEngine]:
-    settings = {"model": "tiny", "api_key_env": "KEY"}
-    async with openai_engine(_SERVER, environment={"KEY": "secret"}, **settings) as engine:
+    async with openai_engine(_SERVER, environment={"KEY": "secret"}, model="tiny", api_key_env="KEY") as engine:
         yield engine
 
 

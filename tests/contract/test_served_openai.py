@@ -46,10 +46,10 @@ async def test_a_prompt_longer_than_the_context_is_refused_as_such(served: OpenA
 
 
 @pytest.mark.parametrize(
-    ("settings", "key"), [({"model": "tiny"}, "wrong"), ({"model": "huge"}, "secret")], ids=["key", "model"]
+    ("model", "key"), [("tiny", "wrong"), ("huge", "secret")], ids=["a wrong key", "no such model"]
 )
-async def test_what_only_the_operator_can_mend_is_unavailable(settings: dict[str, str], key: str) -> None:
-    async with openai_engine(SERVER, environment={"KEY": key}, api_key_env="KEY", **settings) as engine:
+async def test_what_only_the_operator_can_mend_is_unavailable(model: str, key: str) -> None:
+    async with openai_engine(SERVER, environment={"KEY": key}, model=model, api_key_env="KEY") as engine:
         with pytest.raises(TokenwayError) as caught:
             await answer_of(engine, request())
     assert caught.value.reason is Reason.SERVICE_UNAVAILABLE
