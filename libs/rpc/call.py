@@ -32,6 +32,8 @@ class Call:
     trailing_metadata: dict[str, str] = field(default_factory=dict)
     # Details that go out with the status if the call fails: what a failed but billed call has cost.
     attachments: list[object] = field(default_factory=list)
+    # What the sending of messages has taken so far: long where the caller is slow to read.
+    sending_seconds: float = 0.0
     _facts: dict[type, Any] = field(default_factory=dict)
 
     def put(self, fact: object) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import grpc
@@ -16,6 +17,7 @@ from opentelemetry.util.types import AttributeValue
 
 from libs.errors import Reason, TokenwayError
 from libs.rpc.call import current_deadline, current_request_id
+from libs.rpc.client_metrics import ClientMetrics
 from libs.rpc.method import Method
 from libs.rpc.middleware.identity import REQUEST_ID_KEY
 from libs.rpc.status import CODES, from_rpc_error
@@ -37,6 +39,19 @@ class Stream(Generic[Response]):
         return self._messages
 
 
+@dataclass(slots=True)
+class _Outbound:
+    """A call's span, and how it ended: well, until it is known otherwise."""
+
+    span: Span
+    code: grpc.StatusCode = grpc.StatusCode.OK
+
+    def failed(self, code: grpc.StatusCode, kind: str) -> None:
+        self.code = code
+        self.span.set_attribute(names.ERROR_TYPE, kind)
+        self.span.set_status(StatusCode.ERROR, kind)
+
+
 class Client:
     """Calls one address of one service.
 
@@ -51,10 +66,12 @@ class Client:
         service: str,
         tracer: Tracer,
         metadata: Mapping[str, str] | None = None,
+        metrics: ClientMetrics | None = None,
     ) -> None:
         self._channel = channel
         self._service = service
         self._tracer = tracer
+        self._metrics = metrics
         self._metadata = tuple((metadata or {}).items())
 
     async def close(self) -> None:
@@ -74,14 +91,13 @@ class Client:
 
         A call that `outlives_caller` has its own time alone: to settle what a caller used whose deadline has passed.
         """
-        with self._span(method, None, attributes) as span:
+        with self._call(method, None, attributes) as call:
             timeout = timeout_seconds if outlives_caller else self._timeout(timeout_seconds)
-            rpc = self._start(method, request, span, timeout)
+            rpc = self._start(method, request, call.span, timeout)
             try:
                 response: Response = await rpc
             except grpc.aio.AioRpcError as error:
                 raise from_rpc_error(error, self._service) from error
-            span.set_attribute(names.RPC_RESPONSE_STATUS_CODE, grpc.StatusCode.OK.name)
             return response
 
     @asynccontextmanager
@@ -95,13 +111,12 @@ class Client:
         attributes: Mapping[str, AttributeValue] | None = None,
     ) -> AsyncIterator[Stream[Response]]:
         """An answer in messages. Leaving the block early cancels the call, down to whoever works for it."""
-        with self._span(method, span_name, attributes) as span:
-            rpc = self._start(method, request, span, self._timeout(timeout_seconds))
+        with self._call(method, span_name, attributes) as call:
+            rpc = self._start(method, request, call.span, self._timeout(timeout_seconds))
             try:
                 async with aclosing(self._messages(rpc)) as messages:
-                    yield Stream(messages=messages, span=span)
-                code = grpc.StatusCode.OK if rpc.done() else grpc.StatusCode.CANCELLED
-                span.set_attribute(names.RPC_RESPONSE_STATUS_CODE, code.name)
+                    yield Stream(messages=messages, span=call.span)
+                call.code = grpc.StatusCode.OK if rpc.done() else grpc.StatusCode.CANCELLED
             finally:
                 rpc.cancel()
 
@@ -135,29 +150,26 @@ class Client:
         return remaining if own_seconds is None else min(own_seconds, remaining)
 
     @contextmanager
-    def _span(
+    def _call(
         self, method: Method[Any, Any], name: str | None, attributes: Mapping[str, AttributeValue] | None
-    ) -> Iterator[Span]:
-        path = names.rpc_span(method.path)
+    ) -> Iterator[_Outbound]:
+        path, began = names.rpc_span(method.path), time.monotonic()
         given = {names.RPC_SYSTEM_NAME: "grpc", names.RPC_METHOD: path, **(attributes or {})}
         # Not made current: inside a generator that would leak to whoever consumes it.
-        span = self._tracer.start_span(name or path, kind=SpanKind.CLIENT, attributes=given)
+        call = _Outbound(self._tracer.start_span(name or path, kind=SpanKind.CLIENT, attributes=given))
         try:
-            yield span
+            yield call
         except TokenwayError as error:
-            _failed(span, CODES[error.reason], error.reason)
+            call.failed(CODES[error.reason], error.reason)
             raise
         except (asyncio.CancelledError, GeneratorExit):
-            _failed(span, grpc.StatusCode.CANCELLED, Reason.CANCELLED)
+            call.failed(grpc.StatusCode.CANCELLED, Reason.CANCELLED)
             raise
         except Exception as error:
-            _failed(span, grpc.StatusCode.UNKNOWN, type(error).__name__)
+            call.failed(grpc.StatusCode.UNKNOWN, type(error).__name__)
             raise
         finally:
-            span.end()
-
-
-def _failed(span: Span, code: grpc.StatusCode, kind: str) -> None:
-    span.set_attribute(names.RPC_RESPONSE_STATUS_CODE, code.name)
-    span.set_attribute(names.ERROR_TYPE, kind)
-    span.set_status(StatusCode.ERROR, kind)
+            call.span.set_attribute(names.RPC_RESPONSE_STATUS_CODE, call.code.name)
+            call.span.end()
+            if self._metrics is not None:
+                self._metrics.ended(self._service, path, call.code.name, seconds=time.monotonic() - began)

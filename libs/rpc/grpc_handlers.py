@@ -115,7 +115,9 @@ async def _stream(route: Route, request: Any, call: Call, context: Context) -> N
     responses: Any = route.handler(request, call)
     async with aclosing(responses):
         async for each in responses:
+            began = time.monotonic()
             await _sent(context.write(each))
+            call.sending_seconds += time.monotonic() - began
 
 
 async def _sent(sending: Awaitable[None]) -> None:

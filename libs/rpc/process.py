@@ -14,7 +14,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
@@ -24,6 +24,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import REGISTRY
 
+from libs.clock import SystemClock
 from libs.errors import Reason, TokenwayError
 from libs.rpc.call import current_request_id
 from libs.rpc.runtime import Runtime
@@ -32,6 +33,7 @@ from libs.rpc.tls import Tls
 from libs.settings.document import SettingsError, load
 from libs.settings.schema import Settings
 from libs.telemetry import logs, metrics, tracing
+from libs.telemetry.loop_lag import LoopLag
 from libs.telemetry.otlp import OtlpTarget
 
 MESH_TOKEN_VARIABLE = "TOKENWAY_MESH_TOKEN"  # noqa: S105  # the variable's name
@@ -74,6 +76,7 @@ async def _main(name: str, config: ServiceConfig, settings: Settings, serve: Ser
         async with contextlib.AsyncExitStack() as stack:
             server = await stack.enter_async_context(serve(config, runtime=_runtime(name, settings)))
             scraped = stack.enter_context(metrics.metrics_server(config.metrics_listen, registry=REGISTRY))
+            await stack.enter_async_context(_loop_lag_watched())
             # What start-up made lives for ever. Left to the collector, each full collection would look through it all
             # and stop the loop for 40 ms: twice what a router waits for its cache.
             gc.collect()
@@ -85,6 +88,17 @@ async def _main(name: str, config: ServiceConfig, settings: Settings, serve: Ser
             await _until_told_or_failed(told, server)
     finally:
         tracing.shut_down(provider)
+
+
+@contextlib.asynccontextmanager
+async def _loop_lag_watched() -> AsyncIterator[None]:
+    watching = asyncio.create_task(LoopLag(REGISTRY, clock=SystemClock()).watch(), name="loop lag")
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
 
 
 def _told_to_stop() -> asyncio.Event:

@@ -13,6 +13,7 @@ from libs.rpc.call import Middleware
 from libs.rpc.chain import compose
 from libs.rpc.channel import dial
 from libs.rpc.client import Client
+from libs.rpc.client_metrics import ClientMetrics
 from libs.rpc.middleware.deadline import deadline
 from libs.rpc.middleware.errors import Pack, errors
 from libs.rpc.middleware.identity import identity
@@ -32,6 +33,12 @@ class Runtime:
     mesh_token: str = field(default="", repr=False)
     mesh_tls: Tls | None = None
     clock: Clock = field(default_factory=SystemClock)
+    # Of all clients together, for a registry takes each name once. Absent: made here.
+    client_metrics: ClientMetrics | None = None
+
+    def __post_init__(self) -> None:
+        if self.client_metrics is None:
+            object.__setattr__(self, "client_metrics", ClientMetrics(self.registry))
 
     def chain(
         self,
@@ -78,4 +85,10 @@ class Runtime:
         """
         metadata = {MESH_TOKEN_KEY: self.mesh_token} if self.mesh_token else {}
         channel = dial(address, tls=self.mesh_tls, host=host)
-        return Client(channel, service=service, tracer=tracer or self.tracer, metadata=metadata)
+        return Client(
+            channel,
+            service=service,
+            tracer=tracer or self.tracer,
+            metadata=metadata,
+            metrics=self.client_metrics,
+        )

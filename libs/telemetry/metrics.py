@@ -9,9 +9,17 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 
 from libs.telemetry import names
+from libs.telemetry.exemplar import current_trace
 
 _LATENCY_BUCKETS_SECONDS = (0.1, 0.5, 1, 2, 5, 10, 30)
 _TTFT_BUCKETS_SECONDS = (0.1, 0.2, 0.5, 1, 2)
+_OVERHEAD_BUCKETS_SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
+# The GenAI conventions' own.
+_TOKEN_BUCKETS = tuple(4**power for power in range(14))
+_GEN_AI_LABELS = tuple(
+    names.prometheus_label(each)
+    for each in (names.GEN_AI_OPERATION_NAME, names.GEN_AI_PROVIDER_NAME, names.GEN_AI_REQUEST_MODEL)
+)
 MICRO_USD_PER_USD = 1_000_000
 
 
@@ -50,20 +58,95 @@ class RequestMetrics:
             buckets=_TTFT_BUCKETS_SECONDS,
             registry=registry,
         )
+        self._overhead = Histogram(
+            names.METRIC_OVERHEAD,
+            "A request's time less its waiting for an engine and for its caller to read.",
+            ["model"],
+            buckets=_OVERHEAD_BUCKETS_SECONDS,
+            registry=registry,
+        )
         self._tokens = Counter(names.METRIC_TOKENS, "Tokens billed.", ["model", "type"], registry=registry)
+        self._token_usage = Histogram(
+            names.METRIC_CLIENT_TOKEN_USAGE,
+            "Tokens billed, a request at a time.",
+            [*_GEN_AI_LABELS, names.prometheus_label(names.GEN_AI_TOKEN_TYPE)],
+            buckets=_TOKEN_BUCKETS,
+            registry=registry,
+        )
         self._cost = Counter(names.METRIC_COST, "Cost of what was delivered.", ["model"], registry=registry)
 
-    def ended(self, model: str, status: Literal["success", "error"], *, duration_seconds: float) -> None:
+    def ended(
+        self,
+        model: str,
+        status: Literal["success", "error"],
+        *,
+        duration_seconds: float,
+        overhead_seconds: float,
+    ) -> None:
         """A request is over, however it ended."""
         self._requests.labels(model=model, status=status).inc()
-        self._latency.labels(model=model).observe(duration_seconds)
+        self._latency.labels(model=model).observe(duration_seconds, current_trace())
+        self._overhead.labels(model=model).observe(overhead_seconds, current_trace())
 
     def first_token(self, model: str, *, after_seconds: float) -> None:
         """The first delta went to the client."""
-        self._ttft.labels(model=model).observe(after_seconds)
+        self._ttft.labels(model=model).observe(after_seconds, current_trace())
 
     def used(self, model: str, *, input_tokens: int, output_tokens: int, cost_micro_usd: int) -> None:
         """What a receipt says; nothing of it for an answer from the cache."""
-        self._tokens.labels(model=model, type="input").inc(input_tokens)
-        self._tokens.labels(model=model, type="output").inc(output_tokens)
+        for kind, tokens in (("input", input_tokens), ("output", output_tokens)):
+            self._tokens.labels(model=model, type=kind).inc(tokens)
+            if tokens:
+                labels = (names.OPERATION_CHAT, names.PROVIDER_TOKENWAY, model, kind)
+                self._token_usage.labels(*labels).observe(tokens, current_trace())
         self._cost.labels(model=model).inc(cost_micro_usd / MICRO_USD_PER_USD)
+
+
+class AttemptMetrics:
+    """What became of each try, and what the router made of it. Results and reasons are `libs.errors.Reason`, in lower
+    case, or `begun`.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._refused = Counter(
+            names.METRIC_REFUSED, "Requests turned away before any model was asked.", ["reason"], registry=registry
+        )
+        self._attempts = Counter(
+            names.METRIC_ATTEMPTS,
+            "Attempts, by whether they gave a first token, or why not.",
+            ["model", "result"],
+            registry=registry,
+        )
+        self._retries = Counter(
+            names.METRIC_RETRIES,
+            "Attempts that followed another on the same model, by why that one failed.",
+            ["model", "reason"],
+            registry=registry,
+        )
+        self._fallbacks = Counter(
+            names.METRIC_FALLBACKS,
+            "Requests that left a model for the next candidate, by why.",
+            ["model", "reason"],
+            registry=registry,
+        )
+        self._discarded = Counter(
+            names.METRIC_TOKENS_DISCARDED,
+            "Tokens made beyond the last lease: neither delivered nor billed.",
+            ["model"],
+            registry=registry,
+        )
+
+    def refused(self, reason: str) -> None:
+        self._refused.labels(reason.lower()).inc()
+
+    def attempted(self, model: str, result: str) -> None:
+        self._attempts.labels(model, result.lower()).inc()
+
+    def retried(self, model: str, reason: str) -> None:
+        self._retries.labels(model, reason.lower()).inc()
+
+    def fell_back(self, model: str, reason: str) -> None:
+        self._fallbacks.labels(model, reason.lower()).inc()
+
+    def discarded(self, model: str, *, tokens: int) -> None:
+        self._discarded.labels(model).inc(tokens)

@@ -84,6 +84,8 @@ USER: Final = "tokenway.user"
 KEY_ID: Final = "tokenway.key_id"
 OUTCOME: Final = "tokenway.outcome"
 COST_MICRO_USD: Final = "tokenway.cost_micro_usd"
+# Seconds of the request in which it waited neither for an engine nor for its caller to read.
+OVERHEAD_SECONDS: Final = "tokenway.overhead_seconds"
 # Set at the start of a root span that is made after its request ended badly: exported whatever the ratio says.
 LATE: Final = "tokenway.late"
 
@@ -123,6 +125,13 @@ METRIC_LATENCY: Final = "llm_latency_seconds"
 METRIC_TIME_TO_FIRST_TOKEN: Final = "llm_ttft_seconds"  # noqa: S105 # the same
 METRIC_TOKENS: Final = "llm_tokens_total"
 METRIC_COST: Final = "llm_estimated_cost_dollars_total"
+METRIC_REFUSED: Final = "tokenway_requests_refused_total"
+METRIC_ATTEMPTS: Final = "tokenway_attempts_total"
+METRIC_RETRIES: Final = "tokenway_retries_total"
+METRIC_FALLBACKS: Final = "tokenway_fallbacks_total"
+METRIC_OVERHEAD: Final = "tokenway_overhead_seconds"
+METRIC_TOKENS_DISCARDED: Final = "tokenway_tokens_discarded_total"
+METRIC_CLIENT_TOKEN_USAGE: Final = "gen_ai_client_token_usage"  # noqa: S105 # the same
 # Of the cache.
 METRIC_CACHE_HIT_RATE: Final = "llm_cache_hit_rate"
 METRIC_CACHE_LOOKUPS: Final = "tokenway_cache_lookups_total"
@@ -138,7 +147,22 @@ METRIC_BUDGET_SWEEPS: Final = "tokenway_budget_sweeps_total"
 # Of the engines.
 METRIC_GPU_UTILIZATION: Final = "llm_gpu_utilization"
 METRIC_GPU_MEMORY: Final = "llm_gpu_memory_bytes"
-METRIC_TOKENS_DISCARDED: Final = "tokenway_tokens_discarded_total"  # the same
+METRIC_ENGINE_RUNNING: Final = "tokenway_engine_requests_running"
+METRIC_ENGINE_WAITING: Final = "tokenway_engine_requests_waiting"
+METRIC_ENGINE_KV_CACHE: Final = "tokenway_engine_kv_cache_usage_ratio"
+METRIC_SERVER_REQUEST_DURATION: Final = "gen_ai_server_request_duration_seconds"
+METRIC_SERVER_TIME_TO_FIRST_TOKEN: Final = "gen_ai_server_time_to_first_token_seconds"  # noqa: S105 # the same
+METRIC_SERVER_TIME_PER_OUTPUT_TOKEN: Final = "gen_ai_server_time_per_output_token_seconds"  # noqa: S105 # the same
 # Of every service.
 METRIC_RPC_REQUESTS: Final = "tokenway_rpc_requests_total"
 METRIC_RPC_SECONDS: Final = "tokenway_rpc_seconds"
+METRIC_RPC_IN_FLIGHT: Final = "tokenway_rpc_in_flight"
+METRIC_LOOP_LAG: Final = "tokenway_event_loop_lag_seconds"
+# Of every service that calls others.
+METRIC_RPC_CLIENT_REQUESTS: Final = "tokenway_rpc_client_requests_total"
+METRIC_RPC_CLIENT_SECONDS: Final = "tokenway_rpc_client_seconds"
+
+
+def prometheus_label(attribute: str) -> str:
+    """An attribute as Prometheus names it: `gen_ai.request.model` → `gen_ai_request_model`."""
+    return attribute.replace(".", "_")

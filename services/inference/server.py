@@ -11,7 +11,10 @@ from libs.rpc.runtime import Runtime
 from libs.rpc.server import RpcServer
 from libs.settings.schema import OpenAiEngine as OpenAiSettings
 from libs.settings.schema import VllmEngine as VllmSettings
-from services.inference.adapters.nvml_gauges import NvmlGauges
+from services.inference.adapters.gen_ai_probe import GenAiProbe
+from services.inference.adapters.gpu_gauges import GpuGauges
+from services.inference.adapters.load_gauges import LoadGauges
+from services.inference.adapters.nvml_gpus import NvmlGpus
 from services.inference.adapters.openai_engine import OpenAiEngine
 from services.inference.adapters.otel_probe import OtelProbe
 from services.inference.adapters.scripted_engine import ScriptedEngine
@@ -19,18 +22,22 @@ from services.inference.adapters.scripted_plan import Script
 from services.inference.adapters.vllm_engine import VllmEngine
 from services.inference.config import InferenceConfig
 from services.inference.domain.generate import Generator
-from services.inference.domain.ports import Engine
+from services.inference.domain.ports import Engine, Gpus
 from services.inference.domain.watch import LoadWatch
 from services.inference.transport.servicer import InferenceServicer, inference_routes
 
 
 @asynccontextmanager
-async def serve(config: InferenceConfig, *, runtime: Runtime, engine: Engine | None = None) -> AsyncIterator[RpcServer]:
+async def serve(
+    config: InferenceConfig, *, runtime: Runtime, engine: Engine | None = None, gpus: Gpus | None = None
+) -> AsyncIterator[RpcServer]:
     """Serves while the block runs. An engine that is given is used, and closed like one that is made here."""
     async with AsyncExitStack() as stack:
         engine = engine or await make_engine(config)
         stack.push_async_callback(engine.close)
-        _show_gpus(runtime, stack)
+        for gauges in (LoadGauges(engine.load), GpuGauges(gpus or NvmlGpus())):
+            runtime.registry.register(gauges)
+            stack.callback(runtime.registry.unregister, gauges)
         watch = LoadWatch(engine=engine)
         server = RpcServer(
             name="inference",
@@ -65,7 +72,8 @@ async def make_engine(config: InferenceConfig) -> Engine:
 
 
 def _routes(config: InferenceConfig, runtime: Runtime, engine: Engine, watch: LoadWatch) -> tuple[Route, ...]:
-    probe = OtelProbe(tracer=runtime.tracer, clock=runtime.clock)
+    spans = OtelProbe(tracer=runtime.tracer, clock=runtime.clock)
+    probe = GenAiProbe(spans, registry=runtime.registry, clock=runtime.clock)
     servicer = InferenceServicer(
         model=config.model,
         engine=engine,
@@ -73,14 +81,6 @@ def _routes(config: InferenceConfig, runtime: Runtime, engine: Engine, watch: Lo
         watch=watch,
     )
     return inference_routes(servicer)
-
-
-def _show_gpus(runtime: Runtime, stack: AsyncExitStack) -> None:
-    gauges = NvmlGauges.try_start()
-    if gauges is not None:
-        gauges.register(runtime.registry)
-        stack.callback(gauges.close)
-        stack.callback(runtime.registry.unregister, gauges)
 
 
 @asynccontextmanager

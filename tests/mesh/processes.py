@@ -26,6 +26,7 @@ class Process:
     command: tuple[str, ...]
     environment: dict[str, str]
     running: asyncio.subprocess.Process | None = None
+    metrics_address: str = ""
 
     async def start(self) -> None:
         """Returns once it serves."""
@@ -35,6 +36,7 @@ class Process:
         assert self.running.stdout is not None
         line = await asyncio.wait_for(self.running.stdout.readline(), _READY_SECONDS)
         assert line.startswith(b"ready "), f"{self.name} did not start"
+        self.metrics_address = line.decode().strip().partition(" metrics=")[2]
 
     async def kill(self) -> None:
         """With a signal that it cannot handle."""

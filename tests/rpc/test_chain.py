@@ -331,3 +331,69 @@ async def test_a_bug_in_the_chain_itself_says_nothing_of_its_cause_either(tmp_pa
         await client.close()
     assert caught.value.reason is Reason.INTERNAL
     assert caught.value.metadata["request_id"], "a status of ours, and not the server library's with the cause in it"
+
+
+@pytest.mark.parametrize(
+    ("shape", "word", "code"),
+    [
+        (Shape.UNARY_UNARY, "hello", "OK"),
+        (Shape.STREAM_STREAM, "hello", "OK"),
+        (Shape.UNARY_UNARY, "refuse", "RESOURCE_EXHAUSTED"),
+        (Shape.STREAM_STREAM, "refuse", "RESOURCE_EXHAUSTED"),
+        (Shape.UNARY_STREAM, "crash", "INTERNAL"),
+    ],
+)
+async def test_a_call_is_counted_where_it_is_made_too(shape: Shape, word: str, code: str, tmp_path: Path) -> None:
+    async with echo_service(tmp_path) as (client, _, recorded, _):
+        with suppress(TokenwayError):
+            await call(client, shape, word)
+    path = method_of(shape).path.removeprefix("/")
+    made = {"service": "echo", "method": path}
+    assert recorded.sample("tokenway_rpc_client_requests_total", **made, code=code) == 1
+    assert recorded.sample("tokenway_rpc_client_seconds_count", **made) == 1
+
+
+async def test_a_stream_that_is_left_early_is_counted_as_cancelled(tmp_path: Path) -> None:
+    async with echo_service(tmp_path) as (client, _, recorded, _):
+        request = StringValue(value="hello")
+        async with client.stream(method_of(Shape.UNARY_STREAM), request) as stream:
+            await anext(aiter(stream))
+    path = method_of(Shape.UNARY_STREAM).path.removeprefix("/")
+    made = {"service": "echo", "method": path, "code": "CANCELLED"}
+    assert recorded.sample("tokenway_rpc_client_requests_total", **made) == 1
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_a_call_is_in_flight_until_it_has_ended(shape: Shape, tmp_path: Path) -> None:
+    path = method_of(shape).path.removeprefix("/")
+    async with echo_service(tmp_path) as (client, echo, recorded, _):
+        calling = asyncio.create_task(call(client, shape, "wait"))
+        await asyncio.wait_for(echo.called.wait(), 5)
+        assert recorded.sample("tokenway_rpc_in_flight", method=path) == 1
+        calling.cancel()
+        await asyncio.wait_for(echo.ended_by, 5)
+    assert recorded.sample("tokenway_rpc_in_flight", method=path) == 0
+
+
+async def test_the_sending_of_messages_is_timed_apart(tmp_path: Path) -> None:
+    """A megabyte at a time to a reader that waits: what flow control holds back is the caller's time."""
+    recorded, sending = recorded_runtime(), asyncio.get_running_loop().create_future()
+
+    async def much(request: StringValue, call: Call) -> AsyncIterator[Message]:
+        try:
+            for _ in range(16):
+                yield StringValue(value="x" * (1 << 20))
+        finally:
+            sending.set_result(call.sending_seconds)
+
+    route = Route(method_of(Shape.UNARY_STREAM), much)
+    server = RpcServer(name="much", listen=f"unix:{tmp_path}/much.sock", routes=(route,), runtime=recorded.runtime)
+    async with server:
+        client = recorded.runtime.client(server.address, service="much")
+        async with client.stream(method_of(Shape.UNARY_STREAM), StringValue(value="all")) as stream:
+            await asyncio.wait({sending}, timeout=0.3)
+            assert not sending.done(), "the sender waits for its reader"
+            async for _ in stream:
+                pass
+        assert await asyncio.wait_for(sending, 5) > 0.2
+        await client.close()

@@ -50,10 +50,11 @@ class Occupancy:
             self._announce()
 
     def load(self) -> Load:
-        """Waiting is what exceeds the sequences that the engine runs at once."""
-        running = min(len(self._requests), self._max_sequences)
-        used = sum(each.kv_cache_tokens for each in self._requests.values())
-        return Load(running, len(self._requests) - running, min(1.0, used / self._kv_cache_tokens))
+        """Waiting is what exceeds the sequences that the engine runs at once. Any thread may ask."""
+        requests = tuple(self._requests.values())  # in one step: a scrape is no part of the event loop
+        running = min(len(requests), self._max_sequences)
+        used = sum(each.kv_cache_tokens for each in requests)
+        return Load(running, len(requests) - running, min(1.0, used / self._kv_cache_tokens))
 
     async def change(self) -> None:
         """Returns once a request has come or gone after this call."""

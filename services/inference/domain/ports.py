@@ -93,3 +93,22 @@ class Probe(Protocol):
     def watching(self, request: EngineRequest) -> AbstractContextManager[EngineSpan]:
         """A span from entry to exit, however that comes; an exception marks it and passes on."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class GpuReading:
+    """One GPU at one moment; its id is its number on this machine."""
+
+    gpu_id: str
+    utilization_percent: float
+    memory_used_bytes: int
+
+
+class Gpus(Protocol):
+    """The GPUs of this machine."""
+
+    def read(self) -> tuple[GpuReading, ...]:
+        """Every GPU that answers; none where there is none, which is no error. May block for as long as a driver does,
+        so the event loop's thread never calls it; no two threads do at once.
+        """
+        ...

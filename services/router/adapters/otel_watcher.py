@@ -5,15 +5,18 @@ from __future__ import annotations
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Tracer
 from opentelemetry.util.types import AttributeValue
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 
+from libs.errors import Reason
 from libs.telemetry import names
-from libs.telemetry.metrics import RequestMetrics
+from libs.telemetry.metrics import AttemptMetrics, RequestMetrics
 from services.router.domain.answer import Outcome, Receipt
 from services.router.domain.route import Plan
 
 # A caller that leaves got what it wanted until then; that is nobody's error.
 _ERRORS = frozenset({Outcome.FAILED, Outcome.DEADLINE})
+# The result of an attempt that gave its first token.
+_BEGUN = "begun"
 
 
 class OtelWatcher:
@@ -22,12 +25,10 @@ class OtelWatcher:
     def __init__(self, *, tracer: Tracer, registry: CollectorRegistry) -> None:
         self._tracer = tracer
         self._metrics = RequestMetrics(registry)
-        self._discarded = Counter(
-            names.METRIC_TOKENS_DISCARDED,
-            "Tokens made beyond the last lease: neither delivered nor billed.",
-            ["model"],
-            registry=registry,
-        )
+        self._tries = AttemptMetrics(registry)
+
+    def refused(self, reason: Reason) -> None:
+        self._tries.refused(reason)
 
     def routed(self, plan: Plan) -> None:
         with self._tracer.start_as_current_span(names.SPAN_ROUTE, kind=SpanKind.INTERNAL) as span:
@@ -49,14 +50,24 @@ class OtelWatcher:
         span.set_attribute(names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, after_seconds)
 
     def discarded(self, model: str, *, tokens: int) -> None:
-        self._discarded.labels(model).inc(tokens)
+        self._tries.discarded(model, tokens=tokens)
 
-    def ended(self, receipt: Receipt) -> None:
+    def attempted(self, model: str, *, failure: Reason | None) -> None:
+        self._tries.attempted(model, failure or _BEGUN)
+
+    def retried(self, model: str, *, after: Reason) -> None:
+        self._tries.retried(model, after)
+
+    def fell_back(self, model: str, *, after: Reason) -> None:
+        self._tries.fell_back(model, after)
+
+    def ended(self, receipt: Receipt, *, overhead_seconds: float) -> None:
         usage = receipt.usage
         self._metrics.ended(
             receipt.model,
             "error" if receipt.outcome in _ERRORS else "success",
             duration_seconds=receipt.duration_seconds,
+            overhead_seconds=overhead_seconds,
         )
         self._metrics.used(
             receipt.model,
@@ -68,6 +79,7 @@ class OtelWatcher:
         span.set_attribute(names.GEN_AI_RESPONSE_MODEL, receipt.model)
         span.set_attribute(names.OUTCOME, receipt.outcome.lower())
         span.set_attribute(names.COST_MICRO_USD, receipt.cost_micro_usd)
+        span.set_attribute(names.OVERHEAD_SECONDS, overhead_seconds)
         span.set_attribute(names.KEY_ID, receipt.key_id)
         span.set_attribute(names.GEN_AI_USAGE_INPUT_TOKENS, usage.input_tokens)
         span.set_attribute(names.GEN_AI_USAGE_OUTPUT_TOKENS, usage.output_tokens)

@@ -14,6 +14,7 @@ from libs.money import Usage
 from services.router.domain.account import Account
 from services.router.domain.answer import CacheVerdict, Delta, Event, Finished, FinishReason, Outcome, Receipt, Started
 from services.router.domain.catalogue import Model
+from services.router.domain.engine_wait import EngineWait
 from services.router.domain.ports import (
     Booked,
     Cache,
@@ -59,12 +60,15 @@ class Answering:
         account: Account,
         trying: Trying,
         storing: Storing,
+        wait: EngineWait,
         remaining_seconds: Callable[[], float | None],
+        sending_seconds: Callable[[], float],
         on_receipt: Callable[[Receipt], None],
     ) -> None:
         self._tools, self._plan, self._question = tools, plan, question
         self._request_id, self._account, self._trying, self._storing = request_id, account, trying, storing
         self._remaining_seconds, self._on_receipt = remaining_seconds, on_receipt
+        self._wait, self._sending_seconds = wait, sending_seconds
         self._arrived_at = tools.clock.monotonic()
         self._first_token_seconds: float | None = None
         self._model = plan.candidates[0]
@@ -192,7 +196,8 @@ class Answering:
         receipt = self._receipt(outcome, booked=booked, settled=settled)
         if outcome not in _BY_PLAN and receipt.cost_micro_usd:
             self._on_receipt(receipt)
-        self._tools.watcher.ended(receipt)
+        elsewhere = self._wait.seconds + self._sending_seconds()
+        self._tools.watcher.ended(receipt, overhead_seconds=max(0.0, receipt.duration_seconds - elsewhere))
 
     def _started(self, verdict: CacheVerdict) -> Started:
         self._first_token_seconds = self._elapsed_seconds()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 
 from libs.errors import FieldViolation, Reason, TokenwayError, invalid_request
@@ -15,6 +15,7 @@ from services.router.domain.answer import Event, Receipt
 from services.router.domain.answering import Answering, Tools
 from services.router.domain.ask import Ask
 from services.router.domain.catalogue import Model
+from services.router.domain.engine_wait import EngineWait
 from services.router.domain.ports import Budget, CachePolicy, CacheQuestion, Engines
 from services.router.domain.principal import Principal
 from services.router.domain.route import Plan, require_candidates, route
@@ -41,6 +42,8 @@ class Caller:
     remaining_seconds: Callable[[], float | None]
     # Told what a request has cost that ended without its last message.
     on_receipt: Callable[[Receipt], None]
+    # What sending it its messages has taken so far.
+    sending_seconds: Callable[[], float] = lambda: 0.0
 
 
 class Generate:
@@ -73,12 +76,22 @@ class Generate:
 
     async def stream(self, ask: Ask, caller: Caller) -> AsyncGenerator[Event]:
         """Started, deltas, Finished; see Answering. CONCURRENCY_EXCEEDED, NO_MODEL_QUALIFIES, and what follows."""
-        with self._admission.one():
-            plan = self.explain(ask, caller.principal)
-            self._tools.watcher.routed(plan)
-            async with aclosing(self._answering(ask, caller, require_candidates(plan)).events()) as events:
+        with ExitStack() as place:
+            plan = self._admitted(ask, caller.principal, place)
+            async with aclosing(self._answering(ask, caller, plan).events()) as events:
                 async for event in events:
                     yield event
+
+    def _admitted(self, ask: Ask, principal: Principal, place: ExitStack) -> Plan:
+        """A place among the requests in flight, which the stack gives back, and models to try."""
+        try:
+            place.enter_context(self._admission.one())
+            plan = self.explain(ask, principal)
+            self._tools.watcher.routed(plan)
+            return require_candidates(plan)
+        except TokenwayError as error:
+            self._tools.watcher.refused(error.reason)
+            raise
 
     def _answering(self, ask: Ask, caller: Caller, plan: Plan) -> Answering:
         tools, policy = self._tools, self._policy
@@ -93,12 +106,15 @@ class Generate:
             request_id=caller.request_id,
             first_lease_tokens=policy.first_lease_tokens,
         )
+        wait = EngineWait(tools.clock)
         trying = Trying(
             engines=self._engines,
             retry=policy.retry,
             ask=ask,
             request_id=caller.request_id,
             account=account,
+            watcher=tools.watcher,
+            wait=wait,
             sleep=self._sleep,
             remaining_seconds=caller.remaining_seconds,
         )
@@ -113,7 +129,9 @@ class Generate:
             account=account,
             trying=trying,
             storing=storing,
+            wait=wait,
             remaining_seconds=caller.remaining_seconds,
+            sending_seconds=caller.sending_seconds,
             on_receipt=caller.on_receipt,
         )
 

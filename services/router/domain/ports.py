@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from libs.errors import Reason
 from libs.money import Price, Usage
 from services.router.domain.answer import CachedFrom, CacheVerdict, Delta, FinishReason, Outcome, Receipt
 from services.router.domain.ask import Ask
@@ -179,8 +180,24 @@ class Budget(Protocol):
 class Watcher(Protocol):
     """Sees what is decided: traces and metrics. Never fails."""
 
+    def refused(self, reason: Reason) -> None:
+        """A request was turned away before any model was asked."""
+        ...
+
     def routed(self, plan: Plan) -> None:
         """The models' verdicts."""
+        ...
+
+    def attempted(self, model: str, *, failure: Reason | None) -> None:
+        """One try is over: it gave its first token, or failed before it."""
+        ...
+
+    def retried(self, model: str, *, after: Reason) -> None:
+        """The same model is tried once more, its last try having failed so."""
+        ...
+
+    def fell_back(self, model: str, *, after: Reason) -> None:
+        """The request leaves this model for the next, its last try having failed so."""
         ...
 
     def first_token(self, model: str, *, after_seconds: float) -> None:
@@ -191,6 +208,6 @@ class Watcher(Protocol):
         """The engine made tokens that no lease covered; nobody gets or pays them."""
         ...
 
-    def ended(self, receipt: Receipt) -> None:
-        """The request's end, once; its outcome says whether it failed."""
+    def ended(self, receipt: Receipt, *, overhead_seconds: float) -> None:
+        """The request's end, once; its outcome says whether it failed. EngineWait says what the overhead is."""
         ...

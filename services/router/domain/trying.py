@@ -12,7 +12,8 @@ from libs.resilience.retry import Retry
 from services.router.domain.account import Account
 from services.router.domain.ask import Ask
 from services.router.domain.catalogue import Model
-from services.router.domain.ports import Attempt, EngineEvent, Engines, EngineStarted
+from services.router.domain.engine_wait import EngineWait
+from services.router.domain.ports import Attempt, EngineEvent, Engines, EngineStarted, Watcher
 from services.router.domain.route import Plan
 
 # Another replica, or another model, may do what this one cannot.
@@ -56,12 +57,16 @@ class Trying:
         ask: Ask,
         request_id: str,
         account: Account,
+        watcher: Watcher,
+        wait: EngineWait,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         remaining_seconds: Callable[[], float | None],
     ) -> None:
         self._engines, self._retry, self._account = engines, retry, account
         self._ask, self._request_id = ask, request_id
+        self._watcher, self._wait = watcher, wait
         self._sleep, self._remaining_seconds = sleep, remaining_seconds
+        self._failures: dict[str, TokenwayError] = {}
         self.attempts = 0
 
     async def begin(self, plan: Plan, stack: AsyncExitStack) -> Begun:
@@ -69,9 +74,10 @@ class Trying:
 
         ALL_CANDIDATES_FAILED names every model's error; one that only the caller can mend is raised as it is.
         """
-        failures: dict[str, TokenwayError] = {}
         for place, model in enumerate(plan.candidates):
             if place:
+                before = plan.candidates[place - 1].name
+                self._watcher.fell_back(before, after=self._failures[before].reason)
                 await self._account.reserve(model)
             last = place == len(plan.candidates) - 1
             try:
@@ -79,15 +85,14 @@ class Trying:
             except TokenwayError as error:
                 if error.reason not in _ELSEWHERE:
                     raise
-                failures[model.name] = error
-        raise self._all_failed(failures)
+        raise self._all_failed(self._failures)
 
     async def _with_retries(self, model: Model, stack: AsyncExitStack, *, last: bool) -> Begun:
         def retryable(error: TokenwayError) -> bool:
             # While another model is left to try, waiting for a dead one helps nobody; a full one is worth the wait.
             return error.reason in _LATER if last else error.reason is Reason.QUEUE_FULL
 
-        async for attempt in self._retry.of(retryable, sleep=self._sleep, remaining_seconds=self._remaining_seconds):
+        async for attempt in self._retry.of(retryable, sleep=self._pause, remaining_seconds=self._remaining_seconds):
             with attempt:
                 return await self._once_per_replica(model, stack)
         raise AssertionError("tenacity raises the last error")
@@ -104,16 +109,36 @@ class Trying:
         raise AssertionError("the last replica's error is raised")
 
     async def _once(self, model: Model, tried: set[str], stack: AsyncExitStack) -> Begun:
+        if model.name in self._failures:
+            self._watcher.retried(model.name, after=self._failures[model.name].reason)
         self.attempts += 1
         attempt = Attempt(self._request_id, self._ask, model, self.attempts, tried)
+        try:
+            begun = await self._opened(attempt, stack)
+        except TokenwayError as error:
+            self._failures[model.name] = error
+            self._watcher.attempted(model.name, failure=error.reason)
+            raise
+        except asyncio.CancelledError:
+            self._watcher.attempted(model.name, failure=Reason.CANCELLED)
+            raise
+        self._watcher.attempted(model.name, failure=None)
+        return begun
+
+    async def _opened(self, attempt: Attempt, stack: AsyncExitStack) -> Begun:
         async with AsyncExitStack() as opened:
-            events = await opened.enter_async_context(self._engines.generate(attempt))
+            events = self._wait.over(await opened.enter_async_context(self._engines.generate(attempt)))
             started = await anext(events)
             if not isinstance(started, EngineStarted):
-                raise TokenwayError(Reason.STREAM_BROKEN, f"{model.name} began with {type(started).__name__}")
+                message = f"{attempt.model.name} began with {type(started).__name__}"
+                raise TokenwayError(Reason.STREAM_BROKEN, message)
             first = await anext(events)
             stack.push_async_exit(opened.pop_all())
             return Begun(attempt, started, events, first)
+
+    async def _pause(self, seconds: float) -> None:
+        with self._wait:
+            await self._sleep(seconds)
 
     def _all_failed(self, failures: dict[str, TokenwayError]) -> TokenwayError:
         errors = list(failures.values())

@@ -63,4 +63,5 @@ def _caller(call: Call) -> Caller:
         request_id=call.request_id,
         remaining_seconds=call.remaining_seconds,
         on_receipt=call.attachments.append,
+        sending_seconds=lambda: call.sending_seconds,
     )

@@ -66,6 +66,10 @@ class World:
     stored: list[tuple[str, int]] = field(default_factory=list)
     ended: list[Receipt] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
+    refused: list[Reason] = field(default_factory=list)
+    overhead_seconds: list[float] = field(default_factory=list)
+    clock: ManualClock = field(default_factory=ManualClock)
+    sending_seconds: float = 0
     open_streams: int = 0
     remaining: float | None = None
 
@@ -90,6 +94,8 @@ class World:
                 raise each
             if isinstance(each, asyncio.Event):
                 await each.wait()
+            elif isinstance(each, float):
+                self.clock.advance(each)
             else:
                 yield each
 
@@ -127,16 +133,27 @@ class World:
 
     def discarded(self, model: str, *, tokens: int) -> None: ...
 
-    def ended_with(self, receipt: Receipt) -> None:
+    def attempted(self, model: str, *, failure: Reason | None) -> None: ...
+
+    def retried(self, model: str, *, after: Reason) -> None: ...
+
+    def fell_back(self, model: str, *, after: Reason) -> None: ...
+
+    def refused_for(self, reason: Reason) -> None:
+        self.refused.append(reason)
+
+    def ended_with(self, receipt: Receipt, *, overhead_seconds: float) -> None:
         self.ended.append(receipt)
+        self.overhead_seconds.append(overhead_seconds)
 
 
 class Watching:
-    """The world's Watcher side: its `ended` is a list there."""
+    """The world's Watcher side: its `ended` and `refused` are lists there."""
 
     def __init__(self, world: World) -> None:
         self.routed, self.first_token, self.discarded = world.routed, world.first_token, world.discarded
-        self.ended = world.ended_with
+        self.attempted, self.retried, self.fell_back = world.attempted, world.retried, world.fell_back
+        self.ended, self.refused = world.ended_with, world.refused_for
 
 
 @asynccontextmanager
@@ -152,7 +169,7 @@ async def router(world: World, *, limit: int = 1) -> AsyncIterator[Generate]:
                 cache=world,
                 background=background,
                 watcher=Watching(world),
-                clock=ManualClock(),
+                clock=world.clock,
                 cache_wait_seconds=1,
             ),
             policy=Policy(Retry(1, 1, 1), 100, 1_000, {PRINCIPAL.organisation: CachePolicy()}),
@@ -160,7 +177,7 @@ async def router(world: World, *, limit: int = 1) -> AsyncIterator[Generate]:
 
 
 def stream(opened: Generate, world: World, asked: Ask | None = None) -> AsyncGenerator[Event]:
-    caller = Caller(PRINCIPAL, "request", lambda: world.remaining, world.receipts.append)
+    caller = Caller(PRINCIPAL, "request", lambda: world.remaining, world.receipts.append, lambda: world.sending_seconds)
     return opened.stream(asked or ask(), caller)
 
 
@@ -339,3 +356,32 @@ async def test_a_refused_request_gives_its_place_back() -> None:
             with pytest.raises(TokenwayError) as caught:
                 await everything(opened, world)
             assert caught.value.reason is Reason.BUDGET_EXCEEDED
+
+
+async def test_the_overhead_is_what_neither_the_engine_nor_a_slow_reader_took() -> None:
+    world = World(answers={SMALL.name: (EngineStarted(3, 0), 2.0, Piece(1), 0.5, Piece(1), STOP)}, sending_seconds=0.25)
+    async with router(world) as opened, aclosing(stream(opened, world)) as answer:
+        async for _ in answer:
+            world.clock.advance(0.125)  # four events: half of this is the reader's
+    (receipt,) = world.ended
+    assert receipt.duration_seconds == 3.0
+    assert world.overhead_seconds == [0.25]
+
+
+async def test_the_overhead_of_a_hit_is_its_whole_time() -> None:
+    world = World(found=HIT)
+    async with router(world) as opened, aclosing(stream(opened, world)) as answer:
+        async for _ in answer:
+            world.clock.advance(0.125)
+    assert world.overhead_seconds == [0.5]
+
+
+async def test_a_request_that_is_turned_away_is_told_and_has_no_end() -> None:
+    world = World()
+    with pytest.raises(TokenwayError):
+        await events(world, ask(model="none-of-ours"))
+    async with router(world, limit=0) as opened, aclosing(stream(opened, world)) as answer:
+        with pytest.raises(TokenwayError):
+            await anext(answer)
+    assert world.refused == [Reason.INVALID_REQUEST, Reason.CONCURRENCY_EXCEEDED]
+    assert world.ended == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,7 +11,9 @@ import pytest
 
 from libs.errors import Reason, TokenwayError
 from libs.resilience.retry import Retry
+from libs.testing.clock import ManualClock
 from services.router.domain.catalogue import Model
+from services.router.domain.engine_wait import EngineWait
 from services.router.domain.ports import Attempt, EngineEvent, EngineStarted
 from services.router.domain.route import route
 from services.router.domain.trying import Begun, Trying
@@ -67,6 +70,22 @@ class RecordingAccount:
 
 
 @dataclass
+class Noted:
+    """What a Watcher is told of attempts."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def attempted(self, model: str, *, failure: Reason | None) -> None:
+        self.lines.append(f"{model} {failure or 'begun'}")
+
+    def retried(self, model: str, *, after: Reason) -> None:
+        self.lines.append(f"again {model} after {after}")
+
+    def fell_back(self, model: str, *, after: Reason) -> None:
+        self.lines.append(f"away from {model} after {after}")
+
+
+@dataclass
 class Tried:
     """One request's attempts."""
 
@@ -75,10 +94,16 @@ class Tried:
     models: Sequence[Model] = (SMALL,)
     waits: list[float] = field(default_factory=list)
     remaining_seconds: float | None = None
+    noted: Noted = field(default_factory=Noted)
+    clock: ManualClock = field(default_factory=ManualClock)
+
+    def __post_init__(self) -> None:
+        self.wait = EngineWait(self.clock)
 
     async def begin(self, stack: AsyncExitStack) -> Begun:
         async def sleep(seconds: float) -> None:
             self.waits.append(seconds)
+            self.clock.advance(seconds)
 
         trying = Trying(
             engines=self.engines,
@@ -86,6 +111,8 @@ class Tried:
             ask=ask(),
             request_id="request",
             account=self.account,  # type: ignore[arg-type]
+            watcher=self.noted,  # type: ignore[arg-type]
+            wait=self.wait,
             sleep=sleep,
             remaining_seconds=lambda: self.remaining_seconds,
         )
@@ -190,3 +217,32 @@ async def test_a_bug_is_not_retried() -> None:
         with pytest.raises(ZeroDivisionError):
             await tried.begin(stack)
     assert (len(tried.engines.attempts), tried.engines.open) == (1, 0)
+
+
+async def test_every_attempt_is_told_with_its_result_and_why_it_was_made() -> None:
+    full, dead = error(Reason.QUEUE_FULL), error(Reason.ENGINE_DEAD)
+    tried = Tried(ScriptedEngines([full, dead]), models=(SMALL, MEDIUM))
+    async with AsyncExitStack() as stack:
+        await tried.begin(stack)
+    assert tried.noted.lines == [
+        "llama-3-7b QUEUE_FULL",
+        "again llama-3-7b after QUEUE_FULL",
+        "llama-3-7b ENGINE_DEAD",
+        "away from llama-3-7b after ENGINE_DEAD",
+        "mixtral-8x7b begun",
+    ]
+
+
+async def test_an_attempt_whose_caller_leaves_is_told_too() -> None:
+    tried = Tried(ScriptedEngines([asyncio.CancelledError()]))  # type: ignore[list-item]
+    async with AsyncExitStack() as stack:
+        with pytest.raises(asyncio.CancelledError):
+            await tried.begin(stack)
+    assert tried.noted.lines == ["llama-3-7b CANCELLED"]
+
+
+async def test_the_wait_from_one_try_to_the_next_is_the_engines() -> None:
+    tried = Tried(ScriptedEngines([error(Reason.QUEUE_FULL, retry_after_seconds=7.5)]))
+    async with AsyncExitStack() as stack:
+        await tried.begin(stack)
+    assert tried.wait.seconds == 7.5

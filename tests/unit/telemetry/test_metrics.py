@@ -22,8 +22,8 @@ def one_request() -> CollectorRegistry:
     metrics = RequestMetrics(registry)
     metrics.first_token("small", after_seconds=0.15)
     metrics.used("small", input_tokens=7, output_tokens=3, cost_micro_usd=2_500_000)
-    metrics.ended("small", "success", duration_seconds=1.2)
-    metrics.ended("small", "error", duration_seconds=40)
+    metrics.ended("small", "success", duration_seconds=1.2, overhead_seconds=0.004)
+    metrics.ended("small", "error", duration_seconds=40, overhead_seconds=0.004)
     return registry
 
 
@@ -52,6 +52,8 @@ def test_types_are_the_agreed_ones() -> None:
         "llm_ttft_seconds": "histogram",
         "llm_tokens": "counter",
         "llm_estimated_cost_dollars": "counter",
+        "tokenway_overhead_seconds": "histogram",
+        "gen_ai_client_token_usage": "histogram",
     }
 
 
