@@ -86,6 +86,20 @@ EXAMPLES = (
         build="[ node_modules/.package-lock.json -nt package-lock.json ] || npm ci",
         ask=("node", "ask.js"),
     ),
+    Example(
+        language="ruby",
+        needs=("protoc --version", "command -v grpc_ruby_plugin", "ruby -rgrpc -e ''"),
+        packages="protobuf-compiler protobuf-compiler-grpc ruby-grpc",
+        build="make --silent",
+        ask=("ruby", "ask.rb"),
+    ),
+    Example(
+        language="cpp",
+        needs=("g++ --version", "pkg-config --exists grpc++ protobuf", "command -v protoc grpc_cpp_plugin"),
+        packages="g++ pkg-config libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc",
+        build="make --silent -j2",
+        ask=("build/ask",),
+    ),
 )
 
 

@@ -169,7 +169,7 @@ async def test_over_tls_the_router_is_who_it_should_be(example: Example, redis_u
         refused = await example.asked(address, "--ca", str(strangers.certificate), "hello", TOKENWAY_API_KEY=KEY)
     assert trusted.code == 0, trusted.said
     assert refused.code == 1
-    assert refused.said.strip().startswith("UNAVAILABLE: ")
+    assert "UNAVAILABLE: " in refused.said
 
 
 def _request_ids(mesh: Mesh) -> set[str]:

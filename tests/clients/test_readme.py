@@ -9,7 +9,7 @@ import pytest
 from tests.clients.examples import CLIENTS
 
 README = CLIENTS.parents[1] / "README.md"
-SHOWN = {"js": "node/ask.js"}
+SHOWN = {"js": "node/ask.js", "ruby": "ruby/ask.rb", "cpp": "cpp/ask.cc"}
 
 
 @pytest.mark.parametrize(("language", "file"), SHOWN.items())
