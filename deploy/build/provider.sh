@@ -21,7 +21,7 @@ echo "installing vLLM with its HTTP server into a folder that is thrown away ...
 python="$scratch/venv/bin/python"
 "$uv" pip sync --quiet --python "$python" --require-hashes requirements/provider.txt
 install_torch "$python" 2> >(without_names >&2)
-.venv/bin/python -c "from pathlib import Path; from libs.testing.tiny_model import make_tiny_model as make
+.venv/bin/python -c "from pathlib import Path; from libs.testing.llama import make_tiny_model as make
 make(Path('$scratch/model'))"
 port="$(.venv/bin/python -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')"
 

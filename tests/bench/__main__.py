@@ -8,22 +8,23 @@ import time
 import structlog
 import uvloop
 
-from tests.bench import bench_cache, bench_ledger, bench_mesh, bench_profile
+from tests.bench import bench_cache, bench_engine, bench_ledger, bench_mesh, bench_profile
 from tests.bench.measure import Bench, machine
 
 BENCHES: dict[str, Bench] = {
     "cache": bench_cache.bench,
+    "engine": bench_engine.bench,
     "ledger": bench_ledger.bench,
     "mesh": bench_mesh.bench,
     "profile": bench_profile.bench,
 }
-# A profiler slows what it looks at, so it runs only when it is asked for.
-USUAL = tuple(name for name in BENCHES if name != "profile")
+# Those that run only when they are asked for: vLLM takes half a minute to start, and a profiler slows what it looks at.
+USUAL = tuple(name for name in BENCHES if name not in {"engine", "profile"})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)}; all but profile if none")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)}; {', '.join(USUAL)} if none")
     parser.add_argument("--quick", action="store_true", help="short rounds, for CI: figures to look at, not to quote")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - BENCHES.keys()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import sys
 import time
 import uuid
@@ -71,7 +72,11 @@ class Answer:
 
     def check(self, order: Order) -> None:
         reason = self.finished and self.finished.finish_reason
-        if reason != generation_pb2.FINISH_REASON_STOP or self.tokens != order.tokens:
+        if order.prompt_bytes:
+            whole = reason in (generation_pb2.FINISH_REASON_STOP, generation_pb2.FINISH_REASON_LENGTH)
+        else:
+            whole = reason == generation_pb2.FINISH_REASON_STOP and self.tokens == order.tokens
+        if not whole:
             raise WrongAnswerError(f"{self.tokens} of {order.tokens} tokens, then {self.finished or 'no last message'}")
         if order.target != "router":
             return
@@ -120,12 +125,20 @@ class Callers:
 
 
 def _prompts(order: Order) -> Iterator[str]:
+    if order.prompt_bytes:
+        while True:
+            yield noise(order.prompt_bytes)
     told = f"[[tokens={order.tokens}]] [[pace={order.pace}]]"
     batch = "the same" if order.repeats else uuid.uuid4().hex
     number = 0
     while True:
         yield f"{told} {batch} {number}: {_SUBJECT}"
         number += not order.repeats
+
+
+def noise(size_bytes: int) -> str:
+    """Letters that no cache has seen."""
+    return secrets.token_hex(size_bytes)[:size_bytes]
 
 
 def _of_router(prompt: str, order: Order) -> router_pb2.StreamGenerateRequest:

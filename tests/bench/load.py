@@ -23,6 +23,8 @@ class Order:
     # The same question each time: the cache has to have the answer. Otherwise every question is new, and it must not.
     repeats: bool = False
     traced: bool = True
+    # For a real engine: the prompt is noise of so many bytes, and the answer as long as it becomes, `tokens` at most.
+    prompt_bytes: int = 0
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from libs.clock import Clock
 from libs.generation.question import Question, Sampling
 from libs.settings.schema import OpenAiEngine as OpenAiSettings
 from libs.settings.schema import VllmEngine as VllmSettings
-from libs.testing.tiny_model import make_tiny_model
+from libs.testing.llama import make_tiny_model
 from services.inference.adapters.openai_engine import OpenAiEngine
 from services.inference.adapters.scripted_engine import ScriptedEngine
 from services.inference.adapters.scripted_plan import Script

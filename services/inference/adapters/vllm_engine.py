@@ -66,9 +66,9 @@ class VllmEngine:
             raise _cannot_start(settings, "that is no Hugging Face folder, for it has no config.json")
         cpu = runs_on_cpu()
         prepare_environment(cpu=cpu)
-        version = _import_vllm()
+        version = import_vllm()
         try:
-            engine = cls(_async_llm(settings, model, cpu=cpu), settings=settings, model=model, version=version)
+            engine = cls(async_llm(settings, model=model, cpu=cpu), settings=settings, model=model, version=version)
         except (ValueError, RuntimeError, OSError) as error:
             raise _cannot_start(settings, " ".join(str(error).split())[:500]) from error
         await engine._warm_up()
@@ -141,7 +141,7 @@ class VllmEngine:
         self.death.set_result(self._errors.engine_dead())
 
 
-def _import_vllm() -> str:
+def import_vllm() -> str:
     """Its version. Apart from whoever holds the engine: something in it keeps the frames that first imported it."""
     logging.getLogger("vllm").setLevel(logging.ERROR)  # it warns of much that is as it should be
     import vllm
@@ -151,7 +151,8 @@ def _import_vllm() -> str:
     return version
 
 
-def _async_llm(settings: VllmSettings, model: str, *, cpu: bool) -> Any:
+def async_llm(settings: VllmSettings, *, model: str, cpu: bool) -> Any:
+    """An AsyncLLM with these settings, once the environment is prepared; raises what vLLM raises."""
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 

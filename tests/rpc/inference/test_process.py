@@ -15,8 +15,8 @@ import yaml
 
 from libs.errors import TokenwayError
 from libs.rpc.process import MESH_TOKEN_VARIABLE
+from libs.testing.llama import make_tiny_model
 from libs.testing.runtime import MESH_TOKEN, recorded_runtime
-from libs.testing.tiny_model import make_tiny_model
 from services.inference.config import DEFAULT_MODEL_VARIABLE
 from tests.rpc.inference.served import SCRIPT, Served, generate, model
 
