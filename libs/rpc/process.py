@@ -125,8 +125,8 @@ async def _until_told_or_failed(told: asyncio.Event, server: RpcServer) -> None:
 
 
 def _tracer_provider(name: str, settings: Settings) -> TracerProvider:
-    configured, own = settings.telemetry.otlp_endpoint, os.environ.get(OTLP_VARIABLE)
-    targets = [OtlpTarget(configured, settings.telemetry.otlp_tls_ca_file)] if configured else []
+    configured, own = OtlpTarget.of(settings.telemetry, environment=os.environ), os.environ.get(OTLP_VARIABLE)
+    targets = [configured] if configured else []
     targets += [OtlpTarget(own)] if own else []
     provider = tracing.tracer_provider(
         f"tokenway-{name}",

@@ -23,6 +23,7 @@ from libs.settings.schema import (
     Router,
     Section,
     Service,
+    Telemetry,
     VllmEngine,
 )
 from libs.settings.yaml_tree import Tree, Value
@@ -130,6 +131,13 @@ def providers_have_one_key(tree: Tree) -> Iterator[Mistake]:
             yield Mistake((*path, "engine", "api_key_file"), "names a key beside api_key_env; keep one")
 
 
+def the_collectors_headers_have_one_source(tree: Tree) -> Iterator[Mistake]:
+    """Nobody should have to guess which of two is sent."""
+    for path, telemetry in _parts(tree, Telemetry, "telemetry"):
+        if telemetry.otlp_headers_env is not None and telemetry.otlp_headers_file is not None:
+            yield Mistake((*path, "otlp_headers_file"), "names headers beside otlp_headers_env; keep one")
+
+
 def replicas_on_one_machine_share_no_port(tree: Tree) -> Iterator[Mistake]:
     """One metrics address serves one replica a machine."""
     for path, model in _parts(tree, Model, "models.*"):
@@ -158,6 +166,7 @@ CHECKS = (
     allowed_models_exist,
     engines_hold_their_context,
     providers_have_one_key,
+    the_collectors_headers_have_one_source,
     replicas_on_one_machine_share_no_port,
     waits_are_in_order,
 )

@@ -13,6 +13,8 @@ _API_KEY = re.compile(r"\b(tw_[A-Za-z0-9_-]{40,}|sk-[A-Za-z0-9_-]{20,})")
 # Up to the last @ is user and password, also where the rest of the address is malformed.
 _CREDENTIALS = re.compile(r"([a-z]+://)?\S*@")
 _SECRET_PARAMETER = re.compile(r"(?i)\b(password|secret|token|key)=[^&\s]+")
+# To the end: between the scheme and the credentials is a space.
+_AUTHORIZATION = re.compile(r"(?i)\b(\w*authorization)\s*[=:].*")
 
 
 def holds_api_key(text: str) -> bool:
@@ -23,6 +25,7 @@ def holds_api_key(text: str) -> bool:
 def redacted(text: str) -> str:
     """The text with keys, passwords in addresses and secret parameters replaced by an ellipsis."""
     text = _API_KEY.sub("…", text)
+    text = _AUTHORIZATION.sub(r"\1=…", text)
     text = _CREDENTIALS.sub(r"\1…@", text)
     return _SECRET_PARAMETER.sub(r"\1=…", text)
 

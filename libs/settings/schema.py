@@ -19,6 +19,7 @@ ADDRESS = r"^(unix:[^\s]+|[^\s:]\S*:\d{1,5})$"
 SHA256 = r"^[0-9a-f]{64}$"
 REDIS_URL = r"^(embedded|(redis|rediss|unix)://.+)$"
 HTTP_URL = r"^https?://[^\s/?#@][^\s?#@]*$"
+PATH = r"^/[^\s?#@]*$"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 # What each pattern allows, in words.
 ALLOWED = {
@@ -26,6 +27,7 @@ ALLOWED = {
     ADDRESS: "HOST:PORT, [IPV6]:PORT or unix:PATH",
     SHA256: "64 hexadecimal digits in lower case",
     HTTP_URL: "https://HOST/PATH, or http:// and a loopback address, without user, password, query and fragment",
+    PATH: "a path from the first '/' on, without query and fragment",
     VARIABLE: "letters, digits and '_', no digit first",
     REDIS_URL: "'embedded', or an address that starts with redis://, rediss:// or unix://",
 }
@@ -271,10 +273,18 @@ class Organisation(Section):
 
 
 class Telemetry(Section):
-    """Traces go by OTLP over gRPC; metrics are scraped from each process."""
+    """Traces go by OTLP; metrics are scraped from each process."""
 
     otlp_endpoint: Address | None = Field(default=None, description="host:port of a collector or Jaeger")
-    otlp_tls_ca_file: str | None = None
+    otlp_protocol: Literal["grpc", "http"] = Field(default="grpc", description="http: protobuf over HTTP")
+    otlp_http_path: str = Field(default="/v1/traces", pattern=PATH, description="of the collector, for http")
+    otlp_tls_ca_file: str | None = Field(default=None, description="TLS, with the authority to know the collector by")
+    otlp_tls_certificate_file: str | None = Field(default=None, description="our own, where it asks for one (mTLS)")
+    otlp_tls_key_file: str | None = None
+    otlp_headers_env: str | None = Field(
+        default=None, pattern=VARIABLE, description="the variable that holds headers: name=value, by commas"
+    )
+    otlp_headers_file: str | None = Field(default=None, description="or the file that does, one a line")
     sampling_ratio: float = Field(default=1.0, ge=0, le=1)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

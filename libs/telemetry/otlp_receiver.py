@@ -46,18 +46,27 @@ class SpanSink(Protocol):
 
 
 @asynccontextmanager
-async def otlp_receiver(address: str, *, sink: SpanSink, drain_seconds: float = 1.0) -> AsyncIterator[str]:
-    """Receives at `address`, yields the bound one. Plaintext and open: for loopback and unix sockets alone.
+async def otlp_receiver(
+    address: str,
+    *,
+    sink: SpanSink,
+    drain_seconds: float = 1.0,
+    credentials: grpc.ServerCredentials | None = None,
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+) -> AsyncIterator[str]:
+    """Receives at `address`, yields the bound one. Without credentials it is plaintext and open: for loopback and unix
+    sockets alone.
 
     OSError when the address is taken.
     """
     # Without this option two processes would share the port, and each would see half of a trace.
     server = grpc.aio.server(
-        options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES)]
+        interceptors=tuple(interceptors),
+        options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES)],
     )
     add_TraceServiceServicer_to_server(_Receiver(sink), server)  # type: ignore[no-untyped-call] # generated, untyped
     try:
-        port = server.add_insecure_port(address)
+        port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except RuntimeError as error:
         raise OSError(f"traces: cannot listen on {address}: {error}") from error
     await server.start()

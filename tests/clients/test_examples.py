@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from libs.settings import schema
 from libs.telemetry import names
+from libs.testing.certificates import authority
 from tests.clients.examples import BUILD_SECONDS, EXAMPLES, Example
 from tests.mesh.in_process import (
     KEY,
@@ -28,7 +29,6 @@ from tests.mesh.in_process import (
     services,
     settings,
 )
-from tests.rpc.test_tls import authority
 
 pytestmark = pytest.mark.timeout(BUILD_SECONDS + 120)
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"

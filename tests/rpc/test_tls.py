@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -22,50 +21,12 @@ from libs.rpc.routes import Route
 from libs.rpc.runtime import Runtime
 from libs.rpc.server import RpcServer
 from libs.rpc.tls import Tls
+from libs.testing.certificates import Authority, authority
 from libs.testing.runtime import recorded_runtime
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made by openssl")
 
 ECHO = Method("tokenway.test.v1.EchoService", "Echo", StringValue, StringValue, Shape.UNARY_UNARY)
-
-
-@dataclass(frozen=True, slots=True)
-class Authority:
-    """A certificate authority in a folder."""
-
-    folder: Path
-    name: str
-
-    @property
-    def certificate(self) -> Path:
-        return self.folder / f"{self.name}.pem"
-
-    def tls(self, name: str, *, names: str = "DNS:localhost,IP:127.0.0.1", mutual: bool = True) -> Tls:
-        """A certificate for these names, and this authority to check the other side by."""
-        key, request, signed = (self.folder / f"{self.name}-{name}.{end}" for end in ("key", "csr", "pem"))
-        _openssl(
-            f"req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} -keyout {key} -out {request}"
-        )
-        extensions = self.folder / f"{name}.ext"
-        extensions.write_text(f"subjectAltName={names}\n")
-        _openssl(
-            f"x509 -req -in {request} -CA {self.certificate} -CAkey {self.folder / self.name}.key -CAcreateserial "
-            f"-days 1 -extfile {extensions} -out {signed}"
-        )
-        return Tls(str(signed), str(key), str(self.certificate) if mutual else None)
-
-
-def authority(folder: Path, name: str) -> Authority:
-    made = Authority(folder, name)
-    _openssl(
-        f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN={name} "
-        f"-keyout {folder / name}.key -out {made.certificate}"
-    )
-    return made
-
-
-def _openssl(arguments: str) -> None:
-    subprocess.run(["openssl", *arguments.split()], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")

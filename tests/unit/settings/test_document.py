@@ -89,6 +89,8 @@ def test_a_bad_variable_is_named_without_its_password() -> None:
         "sk-hunter2hunter2hunter2hunter2: {a: 1}",
         "mesh_token: hunter2",
         "telemetry: {otlp_endpoint: 'me:hunter2@otel'}",
+        "telemetry: {otlp_headers: 'authorization=hunter2'}",
+        "telemetry: {otlp_headers_env: 'authorization=Bearer hunter2'}",
     ],
 )
 def test_a_secret_is_never_repeated(secret: str) -> None:

@@ -239,6 +239,17 @@ ADDED = {
         f"    keys: [{{id: ci, sha256: {HASH}, secret: hunter2}}]",
         f"mesh.yaml:12:95: organisations[0].keys[0].secret: is not a field, and its value is not shown here; {ADVICE}",
     ),
+    "two sources of the collector's headers": (
+        "telemetry: {otlp_headers_env: H, otlp_headers_file: /h}",
+        "mesh.yaml:12:53: telemetry.otlp_headers_file: names headers beside otlp_headers_env; keep one",
+    ),
+    "a path that is an address": (
+        "telemetry: {otlp_http_path: 'https://otel/v1/traces'}",
+        (
+            "mesh.yaml:12:29: telemetry.otlp_http_path: 'https://otel/v1/traces' is not allowed; give a path from the "
+            "first '/' on, without query and fragment"
+        ),
+    ),
     "a time that could be anywhere": (
         f"    keys: [{{id: ci, sha256: {HASH}, expires_at: '2027-01-31T00:00:00'}}]",
         (

@@ -52,6 +52,39 @@ async def test_a_span_is_sent_within_a_second_without_a_flush() -> None:
         await shut_down_aside(provider)
 
 
+# Ends a span every hundredth of a second, and says when.
+ENDS_SPANS = """
+import sys, time
+from libs.telemetry.otlp import OtlpTarget
+from libs.telemetry.tracing import tracer_provider
+
+provider = tracer_provider("router", endpoints=[OtlpTarget(sys.argv[1])], sampling_ratio=1, instance_id="1")
+tracer = provider.get_tracer("test")
+for number in range(1000):
+    tracer.start_span(str(number)).end()
+    print(time.monotonic(), flush=True)
+    time.sleep(0.01)
+"""
+
+
+async def test_a_killed_process_loses_the_spans_of_its_last_second_at_most() -> None:
+    async with span_collector() as collector:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", ENDS_SPANS, collector.address), stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        ended_at: list[float] = []
+        while not ended_at or ended_at[-1] - ended_at[0] < 2:
+            ended_at.append(float(await process.stdout.readline()))
+        process.kill()
+        killed_at = time.monotonic()
+        await process.wait()
+    arrived = {int(span.name) for span in collector.spans}
+    older = {number for number, at in enumerate(ended_at) if at < killed_at - 1}
+    assert len(older) > 10
+    assert older <= arrived
+
+
 async def test_parents_events_links_and_errors_survive_the_journey() -> None:
     async with span_collector() as collector:
         provider = provider_to(collector.address)
