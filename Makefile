@@ -76,5 +76,5 @@ lock: ## Write the pins anew (UPGRADE=1 takes the newest versions)
 
 .PHONY: clean
 clean: ## Remove the environment and every cache in this folder (the model stays in the user's cache)
-	rm -rf .venv .venv.lock .tools .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf .venv .venv.lock .tools .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist deploy/clients/*/build deploy/clients/*/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -50,6 +50,6 @@ if [[ "$(cat "$venv/.pins" 2>/dev/null)" != "$pins" ]] || ! "$python" -c '' 2>/d
     printf '%s\n' "$pins" >"$venv/.pins"
 fi
 
-# This checkout itself: the `tokenway` command and the three source roots.
+# This checkout itself: the `tokenway` command and the source roots.
 "$uv" pip install --quiet --python "$python" --no-deps --no-build-isolation --editable .
 printf '%s\n' "$project" >"$venv/.project"

@@ -23,9 +23,9 @@ from libs.rpc.channel import dial
 from libs.rpc.method import method
 from libs.rpc.middleware.mesh_guard import MESH_TOKEN_KEY
 from libs.testing.runtime import MESH_TOKEN
-from services.mesh.client.router import STREAM_GENERATE
 from tests.bench.load import Order, Seen
 from tests.mesh.in_process import KEY, question
+from tokenway.client.router import STREAM_GENERATE
 from tokenway.common.v1 import generation_pb2
 from tokenway.inference.v1 import inference_pb2
 from tokenway.router.v1 import router_pb2

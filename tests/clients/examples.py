@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -79,6 +80,13 @@ class Example:
 
 
 EXAMPLES = (
+    Example(
+        language="python",
+        needs=(),
+        packages="",
+        build=":",
+        ask=(sys.executable, "ask.py"),
+    ),
     Example(
         language="node",
         needs=("node --version", "npm --version"),

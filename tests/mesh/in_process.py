@@ -22,10 +22,11 @@ from services.cache import server as cache
 from services.cache.config import CacheConfig
 from services.inference import server as inference
 from services.inference.config import InferenceConfig
-from services.mesh.client.router import RouterAddress, RouterClient, connected
+from services.mesh.client.router import RouterAddress, connected
 from services.router import server as router
 from services.router.config import RouterConfig
 from tokenway.budget.v1 import budget_pb2
+from tokenway.client.router import RouterClient
 from tokenway.common.v1 import generation_pb2, money_pb2, principal_pb2
 from tokenway.router.v1 import router_pb2
 

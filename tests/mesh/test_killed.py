@@ -18,9 +18,10 @@ from libs.rpc.client import Stream
 from libs.rpc.status import receipt_of
 from libs.settings import schema
 from libs.testing.runtime import recorded_runtime
-from services.mesh.client.router import RouterAddress, RouterClient, connected
+from services.mesh.client.router import RouterAddress, connected
 from tests.mesh.in_process import KEY, Mesh, limit, model, organisations, question, services, settings
 from tests.mesh.processes import Process, processes
+from tokenway.client.router import RouterClient
 from tokenway.common.v1 import generation_pb2, money_pb2
 from tokenway.router.v1 import router_pb2
 

@@ -15,10 +15,11 @@ from libs.errors import Reason, TokenwayError
 from libs.settings import schema
 from libs.testing.runtime import recorded_runtime
 from libs.testing.valkey import RedisServer
-from services.mesh.client.router import RouterAddress, RouterClient, connected
+from services.mesh.client.router import RouterAddress, connected
 from services.router.config import RouterConfig
 from services.router.server import serve
 from tests.mesh.in_process import KEY, Mesh, default_mesh, events, model, question, running, services, settings
+from tokenway.client.router import RouterClient
 from tokenway.common.v1 import generation_pb2
 from tokenway.router.v1 import router_pb2
 

@@ -19,9 +19,10 @@ from libs.errors import Reason, TokenwayError
 from libs.telemetry import names
 from services.budget.domain.receipt import Outcome
 from services.cache.domain.stats import FillResult, Verdict
-from services.mesh.client.router import RouterAddress, RouterClient, connected
+from services.mesh.client.router import RouterAddress, connected
 from tests.mesh.in_process import KEY, ORGANISATION, question, settings
 from tests.mesh.processes import processes
+from tokenway.client.router import RouterClient
 
 pytestmark = pytest.mark.processes
 

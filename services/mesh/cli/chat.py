@@ -13,9 +13,9 @@ from services.mesh.cli.answer import Answer, JsonAnswer, TextAnswer, print_json,
 from services.mesh.cli.ending import exit_code
 from services.mesh.cli.place import router_address, router_options
 from services.mesh.cli.question import Question, question_options
-from services.mesh.client.request_id import request_id_of
 from services.mesh.client.router import RouterAddress, connected
 from services.mesh.state_directory import StateDirectory
+from tokenway.client.errors import request_id_of
 
 
 @click.command()

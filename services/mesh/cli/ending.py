@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from libs.errors import Reason, TokenwayError
-from services.mesh.client.request_id import request_id_of
+from tokenway.client.errors import request_id_of
 
 # Documented in the README. 1 is what is in none of the classes: a service that failed, a bug.
 FAILED = 1

@@ -11,11 +11,12 @@ from services.mesh.cli.answer import TextAnswer, shown
 from services.mesh.cli.question import Question
 from services.mesh.cli.stage import Stage
 from services.mesh.cli.trace import is_whole, trees_of
-from services.mesh.client.router import RouterAddress, RouterClient, connected
+from services.mesh.client.router import RouterAddress, connected
 from services.mesh.errors import MeshError
 from services.mesh.state_directory import RunningMesh
 from services.mesh.trace.render import print_trees
 from services.mesh.trace.tree import Node
+from tokenway.client.router import RouterClient
 from tokenway.router.v1.router_pb2 import Finished
 
 QUESTION = Question(prompt="What is the capital of France?", max_tokens=64)

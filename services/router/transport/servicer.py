@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from libs.rpc.call import Call
+from libs.rpc.collect import collected
 from libs.rpc.routes import Route, routes
 from services.router.domain.generate import Caller, Generate
 from services.router.domain.principal import Principal
 from services.router.transport.admin_servicer import AdminServicer
-from services.router.transport.collect import collected
 from services.router.transport.convert import event_to_proto, model_to_proto, plan_to_proto
 from services.router.transport.question import ask_from_proto
 from tokenway.router.v1 import admin_pb2

@@ -1,0 +1,81 @@
+"""The client that blocks, from a thread beside the mesh's own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+
+from libs.errors import Reason
+from tests.clients.test_python_client import ENDLESS, aborted
+from tests.mesh.in_process import KEY, Mesh, default_mesh
+from tokenway.client import CallError, SyncClient
+
+
+def _asks(mesh: Mesh) -> tuple[str, str]:
+    with SyncClient(mesh.address, key=KEY) as client:
+        assert KEY not in repr(client)
+        assert [each.name for each in client.models()] == [client.explain("hello").model]
+        with client.stream("hello", temperature=0) as stream:
+            pieces = list(stream)
+        assert stream.receipt.cost_micro_usd > 0
+        return "".join(pieces), client.generate("hello", temperature=0).text
+
+
+async def test_it_answers_without_an_event_loop(redis_url: str) -> None:
+    async with default_mesh(redis_url) as mesh:
+        streamed, whole = await asyncio.to_thread(_asks, mesh)
+    assert streamed == whole
+    assert "tokenway-client" not in {each.name for each in threading.enumerate()}
+
+
+def _leaves(mesh: Mesh) -> None:
+    with SyncClient(mesh.address, key=KEY) as client, client.stream(ENDLESS, max_tokens=4_000) as stream:
+        next(stream)
+
+
+def _breaks_out(mesh: Mesh, let_go: threading.Event) -> None:
+    with SyncClient(mesh.address, key=KEY) as client:
+        for _ in client.stream(ENDLESS, max_tokens=4_000):
+            break
+        let_go.wait(30)
+
+
+async def test_leaving_the_block_cancels(redis_url: str) -> None:
+    async with default_mesh(redis_url) as mesh:
+        await asyncio.to_thread(_leaves, mesh)
+        await mesh.settled()
+        assert aborted(mesh)
+
+
+async def test_breaking_out_of_a_bare_loop_cancels(redis_url: str) -> None:
+    let_go = threading.Event()
+    async with default_mesh(redis_url) as mesh:
+        asking = asyncio.create_task(asyncio.to_thread(_breaks_out, mesh, let_go))
+        while not aborted(mesh):  # noqa: ASYNC110 # the state of a server: there is nothing to wait on
+            await asyncio.sleep(0.02)
+        let_go.set()
+        await asking
+
+
+def _is_refused(mesh: Mesh) -> CallError:
+    with SyncClient(mesh.address, key="tw_unknown") as client, pytest.raises(CallError) as caught:
+        client.generate("hello")
+    return caught.value
+
+
+async def test_errors_are_the_same(redis_url: str) -> None:
+    async with default_mesh(redis_url) as mesh:
+        error = await asyncio.to_thread(_is_refused, mesh)
+    assert (error.reason, len(error.request_id or "")) == (Reason.KEY_UNKNOWN, 32)
+
+
+async def test_the_caller_s_span_is_the_parent(redis_url: str) -> None:
+    async with default_mesh(redis_url) as mesh:
+        with TracerProvider().get_tracer("a program").start_as_current_span("its work") as span:
+            await asyncio.to_thread(_asks, mesh)
+        root = mesh.recorded.span("tokenway.router.v1.RouterService/Generate")
+    assert root.parent is not None
+    assert root.parent.span_id == span.get_span_context().span_id

@@ -1,0 +1,81 @@
+"""The router's calls, as the protos have them, with a key."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import grpc
+from opentelemetry.trace import NoOpTracer
+
+from libs.address import is_local
+from libs.rpc.channel import CHANNEL_OPTIONS, dial
+from libs.rpc.client import Client, Stream
+from libs.rpc.method import method
+from tokenway.router.v1 import router_pb2
+from tokenway.router.v1.router_pb2 import (
+    ExplainRouteRequest,
+    ExplainRouteResponse,
+    GenerateRequest,
+    GenerateResponse,
+    ListModelsRequest,
+    ListModelsResponse,
+    StreamGenerateRequest,
+    StreamGenerateResponse,
+)
+
+_FILE, _SERVICE = router_pb2.DESCRIPTOR, "RouterService"
+STREAM_GENERATE = method(_FILE, _SERVICE, "StreamGenerate", StreamGenerateRequest, StreamGenerateResponse)
+GENERATE = method(_FILE, _SERVICE, "Generate", GenerateRequest, GenerateResponse)
+EXPLAIN_ROUTE = method(_FILE, _SERVICE, "ExplainRoute", ExplainRouteRequest, ExplainRouteResponse)
+LIST_MODELS = method(_FILE, _SERVICE, "ListModels", ListModelsRequest, ListModelsResponse)
+
+
+class RouterClient:
+    """Every failure is a TokenwayError. Nothing is retried."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def close(self) -> None:
+        """Ends the connection; calls in flight fail."""
+        await self._client.close()
+
+    def stream_generate(
+        self, request: GenerateRequest, *, timeout_seconds: float | None = None
+    ) -> AbstractAsyncContextManager[Stream[StreamGenerateResponse]]:
+        """Started, deltas, Finished. Leaving the block early cancels the generation."""
+        return self._client.stream(
+            STREAM_GENERATE, StreamGenerateRequest(request=request), timeout_seconds=timeout_seconds
+        )
+
+    async def generate(self, request: GenerateRequest, *, timeout_seconds: float | None = None) -> GenerateResponse:
+        """A whole answer."""
+        return await self._client.unary(GENERATE, request, timeout_seconds=timeout_seconds)
+
+    async def explain_route(self, request: GenerateRequest, *, timeout_seconds: float) -> ExplainRouteResponse:
+        """Where the request would go."""
+        question = ExplainRouteRequest(request=request)
+        return await self._client.unary(EXPLAIN_ROUTE, question, timeout_seconds=timeout_seconds)
+
+    async def list_models(self, *, timeout_seconds: float) -> ListModelsResponse:
+        """The models that the key may use."""
+        return await self._client.unary(LIST_MODELS, ListModelsRequest(), timeout_seconds=timeout_seconds)
+
+
+def calling(address: str, *, key: str, tls: bool | None = None, ca_file: Path | None = None) -> Client:
+    """Calls with the key, in the trace of whoever makes them. Connects at the first one.
+
+    TLS by default wherever a key would leave this machine; `ca_file` names the authority to trust, None: the system's.
+    """
+    secure = (ca_file is not None or not is_local(address)) if tls is None else tls
+    metadata = {"authorization": f"Bearer {key}"}
+    # It records nothing, and passes the current span on: the router's spans are children of the caller's own.
+    return Client(_channel(address, secure, ca_file), service="router", tracer=NoOpTracer(), metadata=metadata)
+
+
+def _channel(address: str, secure: bool, ca_file: Path | None) -> grpc.aio.Channel:
+    if not secure:
+        return dial(address)
+    authority = ca_file.read_bytes() if ca_file else None
+    return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(authority), options=CHANNEL_OPTIONS)

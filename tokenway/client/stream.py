@@ -1,0 +1,81 @@
+"""An answer as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from libs.errors import Reason, TokenwayError
+from libs.rpc.client import Stream as Messages
+from libs.rpc.collect import Collected
+from tokenway.client.answer import Answer
+from tokenway.client.errors import call_errors
+from tokenway.common.v1.money_pb2 import Receipt
+from tokenway.router.v1.router_pb2 import StreamGenerateResponse
+
+
+class Stream:
+    """Iterated once, gives pieces of text as they come. Every failure is a CallError, also a stream that breaks off.
+
+    `async with` cancels what still runs when the block is left, however it is. Without it a loop that is left early
+    cancels once nothing refers to the stream any more.
+    """
+
+    def __init__(self, opening: AbstractAsyncContextManager[Messages[StreamGenerateResponse]]) -> None:
+        self._opening = opening
+        self._open = AsyncExitStack()
+        self._messages: AsyncIterator[StreamGenerateResponse] | None = None
+        self._collected = Collected()
+        self._finished = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._open.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        while True:
+            event = await self.event()
+            if event is None:
+                raise StopAsyncIteration
+            if text := "".join(event.delta.text):
+                return text
+
+    async def event(self) -> StreamGenerateResponse | None:
+        """The next event as the proto has it, for more than text; None after the last."""
+        with call_errors():
+            event = await self._next()
+        if event is not None:
+            self._collected.take(event)
+            self._finished = event.HasField("finished")
+        return event
+
+    @property
+    def answer(self) -> Answer:
+        """All of it, once the loop has ended by itself. RuntimeError before: what has come so far is not an answer."""
+        if not self._finished:
+            raise RuntimeError("the answer is not whole: read the stream to its end first")
+        return Answer(self._collected.response())
+
+    @property
+    def receipt(self) -> Receipt:
+        """Of the answer, once the loop has ended by itself."""
+        return self.answer.receipt
+
+    async def _next(self) -> StreamGenerateResponse | None:
+        if self._messages is None:
+            self._messages = aiter(await self._open.enter_async_context(self._opening))
+        async for event in self._messages:
+            return event
+        await self._open.aclose()
+        if not self._finished:
+            raise TokenwayError(Reason.STREAM_BROKEN, "the answer broke off: its stream ended without a last event")
+        return None
