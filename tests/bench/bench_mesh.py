@@ -143,7 +143,7 @@ def _cpu(figures: Mapping[tuple[str, int], Sequence[Figures]]) -> Table:
         return path, str(clients), *(_or_dash(used[name] * 1e3, 2) for name in names), f"{own * 1e3:.2f}"
 
     notes = ("Idle work of the others (health checks, sweeps) is in it, which shows where answers are few.",)
-    title = "CPU milliseconds an answer, by process"
+    title = "CPU seconds per 1,000 answers, by process"
     columns = ("path", "clients", *names, "all but load")
     return Table(title, columns, tuple(row(*case) for case in figures), notes)
 
