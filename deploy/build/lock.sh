@@ -23,6 +23,13 @@ part() { # NAME ARGUMENTS...: written whole or not at all
 }
 part base pyproject.toml --extra router --extra cache --extra budget --extra inference-openai --extra mesh
 part engine-cpu pyproject.toml --extra inference-cpu
+# What an image needs, service by service.
+for service in router cache budget mesh; do
+    part "$service" pyproject.toml --extra "$service"
+done
+part inference pyproject.toml --extra inference-openai
+part inference-gpu pyproject.toml requirements/inference-gpu.in --extra inference-openai
+part build requirements/build.in
 part dev requirements/dev.in
 part model requirements/model.in
 part uv requirements/uv.in
