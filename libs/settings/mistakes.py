@@ -38,8 +38,13 @@ class PlacedMistake:
 
     def __str__(self) -> str:
         place = f":{self.place.line}:{self.place.column}" if self.place else ""
+        return f"{self.source}{place}: {self.text}"
+
+    @property
+    def text(self) -> str:
+        """The field and what is wrong with it, without the place."""
         field = dotted(self.mistake.path)
-        return f"{self.source}{place}: " + redacted(f"{field}: " if field else "") + self.mistake.message
+        return redacted(f"{field}: " if field else "") + self.mistake.message
 
 
 class SettingsError(Exception):

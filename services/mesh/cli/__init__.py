@@ -9,6 +9,15 @@ def main() -> None:
     # gRPC's own log lines, of peers that hang up for example, are not for whoever reads a terminal. It reads this once,
     # when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    from services.mesh.cli.app import run  # noqa: PLC0415 - see above
+    try:
+        from services.mesh.cli.app import run  # noqa: PLC0415 - see above
 
-    sys.exit(run())
+        code = run()
+    except ImportError as error:
+        from services.mesh.cli import incomplete  # noqa: PLC0415 - only now
+
+        code = incomplete.told(error, sys.argv[1:])
+    except KeyboardInterrupt:  # while something was still being imported
+        sys.stderr.write("\ninterrupted\n")
+        code = 130
+    sys.exit(code)

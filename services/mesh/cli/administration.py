@@ -7,12 +7,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import click
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.mesh.cli.answer import print_json
+from services.mesh.cli.json_output import json_option, print_json
 from services.mesh.cli.place import router_address, router_options
 from services.mesh.client.admin import AdminClient, administering
 from services.mesh.client.router import RouterAddress
@@ -24,8 +23,7 @@ Answer = TypeVar("Answer")
 
 def admin_options(command: Command) -> Command:
     """Adds --json and the options of whatever talks to a router; the command gets `as_json` and what `place` takes."""
-    option = click.option("--json", "as_json", is_flag=True, help="JSON, one object a line.")
-    return option(router_options(command))
+    return json_option("One JSON object a line.")(router_options(command))
 
 
 def place(*, state: StateDirectory, router: str | None, ca_file: Path | None, key_file: Path | None) -> RouterAddress:

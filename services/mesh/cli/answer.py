@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import unicodedata
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import click
 from google.protobuf.json_format import MessageToDict
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from libs.errors import Reason, TokenwayError
 from libs.rpc.client import Stream
+from services.mesh.cli.json_output import print_json
 from services.mesh.cli.receipt import in_one_line
 from tokenway.router.v1.router_pb2 import Finished, StreamGenerateResponse
 
@@ -71,12 +71,6 @@ async def shown(stream: Stream[StreamGenerateResponse], answer: Answer) -> Finis
         if event.HasField("finished"):
             return event.finished
     raise TokenwayError(Reason.STREAM_BROKEN, "the answer broke off: its stream ended without a last event")
-
-
-def print_json(fields: dict[str, Any]) -> None:
-    """One object, one line, at once."""
-    sys.stdout.write(json.dumps(fields, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
 
 
 def without_controls(text: str) -> str:

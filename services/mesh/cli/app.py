@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -10,18 +11,22 @@ from importlib.metadata import version
 import click
 
 from libs.errors import TokenwayError
-from libs.settings.document import SettingsError
+from libs.settings.mistakes import SettingsError
 from services.mesh.cli import ending
+from services.mesh.cli.page import ENVIRONMENT, Pages
 from services.mesh.errors import InterruptedMeshError, MeshError, ServiceFailedError
 
 
-class Commands(click.Group):
+class Commands(Pages):
     """Each command NAME is the object NAME of the module NAME beside this one, loaded when it is asked for.
 
     Half of what they import together, a question to a running mesh does not need.
     """
 
-    NAMES = ("demo", "up", "chat", "models", "explain", "trace", "keys", "budget", "config")
+    NAMES = (
+        *("demo", "up", "chat", "models", "explain", "trace", "keys", "budget", "config", "doctor"),
+        *("completion", "help"),
+    )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.NAMES)
@@ -32,15 +37,27 @@ class Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(f"services.mesh.cli.{cmd_name}"), cmd_name)
         return command
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_epilog(ctx, formatter)
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), says) for code, says in ending.MEANINGS.items()])
+        with formatter.section("Environment"):
+            formatter.write_dl(list(ENVIRONMENT.items()))
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    examples=(
+        ("tokenway up", "starts a mesh on this machine, with a small model, and keeps it running"),
+        ('tokenway chat "Why is the sky blue?"', "asks it"),
+        ("tokenway doctor", "says what is wrong with it, and how to mend it"),
+        ("tokenway help keys create", "the page of one command"),
+    ),
+)
 @click.version_option(version("tokenway"), prog_name="tokenway")
 def tokenway() -> None:
-    """Run language models behind one gRPC API: a mesh of router, cache, budget and inference.
-
-    Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 the request was refused as it is, 4 the key,
-    5 a limit (try later), 6 unavailable or out of time, 130 interrupted.
-    """
+    """Run language models behind one gRPC API: a mesh of router, cache, budget and inference."""
 
 
 def run() -> int:
@@ -48,7 +65,9 @@ def run() -> int:
     try:
         code = tokenway.main(prog_name="tokenway", standalone_mode=False)
         sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        return code if isinstance(code, int) else ending.DONE
+    except BrokenPipeError:
+        return _unread()
     except click.ClickException as error:
         error.show()
         return ending.USAGE
@@ -67,3 +86,9 @@ def run() -> int:
 def _failed(message: str, code: int) -> int:
     sys.stderr.write(f"{message}\n")
     return code
+
+
+def _unread() -> int:
+    # Whoever read has seen enough. What is still buffered would fail once more when Python flushes it at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ending.FAILED

@@ -9,8 +9,10 @@ import click
 from rich.console import Console
 
 from services.mesh.cli.administration import admin_options, ask, moment, place, print_message
-from services.mesh.cli.answer import print_json
+from services.mesh.cli.json_output import print_json
+from services.mesh.cli.mesh_candidates import budget_scopes
 from services.mesh.cli.money import usd
+from services.mesh.cli.page import Pages
 from services.mesh.cli.table import print_table
 from tokenway.common.v1.money_pb2 import BUDGET_KIND_MONEY, Budget, BudgetScope, BudgetState, BudgetWindow
 
@@ -52,7 +54,24 @@ class Dollars(click.ParamType[int]):
         return whole
 
 
-@click.group()
+_WHOSE = click.argument(
+    "whose",
+    metavar="SCOPE[:SUBJECT]",
+    type=Whose(),
+    shell_complete=budget_scopes,
+    help="Whose it is: `key:ID`, or `organisation`.",
+)
+_WINDOW = click.argument("window", type=_WINDOWS, metavar="WINDOW", help="hour, day or month, in UTC.")
+
+
+@click.group(
+    cls=Pages,
+    examples=(
+        ("tokenway budget set key:ci day 2.50", "the key ci may spend $2.50 a day"),
+        ("tokenway budget list", "where each limit stands"),
+        ("tokenway budget delete key:ci day", "no limit a day any more"),
+    ),
+)
 def budget() -> None:
     """Set, list and delete limits. Needs an administrator's key; the mesh's own is one.
 
@@ -60,10 +79,16 @@ def budget() -> None:
     """
 
 
-@budget.command("set")
-@click.argument("whose", metavar="SCOPE[:SUBJECT]", type=Whose())
-@click.argument("window", type=_WINDOWS, metavar="WINDOW")
-@click.argument("limit_micro_usd", metavar="USD", type=Dollars())
+@budget.command(
+    "set",
+    examples=(
+        ("tokenway budget set key:ci hour 0.25", "the key ci may spend 25 cents an hour"),
+        ("tokenway budget set organisation month 2000", "all keys together, $2,000 a month"),
+    ),
+)
+@_WHOSE
+@_WINDOW
+@click.argument("limit_micro_usd", metavar="USD", type=Dollars(), help="US dollars, with at most 6 decimals.")
 @admin_options
 def set_budget(*, whose: tuple[str, str], window: str, limit_micro_usd: int, as_json: bool, **router: Any) -> None:
     """Let SCOPE spend at most USD in a WINDOW, from now on; what was spent in this one counts."""
@@ -72,16 +97,22 @@ def set_budget(*, whose: tuple[str, str], window: str, limit_micro_usd: int, as_
     _show([state], as_json=as_json)
 
 
-@budget.command("list")
+@budget.command(
+    "list",
+    examples=(
+        ("tokenway budget list", "a table"),
+        ("tokenway budget list --json | jq '{subject: .budget.subject, used}'", "micro-dollars, for programs"),
+    ),
+)
 @admin_options
 def list_budgets(*, as_json: bool, **router: Any) -> None:
     """List the limits of your organisation, and where each stands."""
     _show(ask(place(**router), lambda client: client.list_budgets()), as_json=as_json)
 
 
-@budget.command()
-@click.argument("whose", metavar="SCOPE[:SUBJECT]", type=Whose())
-@click.argument("window", type=_WINDOWS, metavar="WINDOW")
+@budget.command(examples=(("tokenway budget delete key:ci hour", "the key ci has no limit an hour any more"),))
+@_WHOSE
+@_WINDOW
 @admin_options
 def delete(*, whose: tuple[str, str], window: str, as_json: bool, **router: Any) -> None:
     """Remove a limit. One that the configuration file has comes back when the mesh starts again."""

@@ -15,9 +15,10 @@ import click
 from libs.keys import new_api_key, sha256_of
 from libs.settings.document import load
 from libs.settings.schema import Key, Limit, Settings
+from services.mesh.cli.local_mesh import DEFAULT_CONFIGURATION
+from services.mesh.cli.page import Page
 from services.mesh.cli.stage import Stage
 from services.mesh.cli.tour import LIMIT_USD, Tour
-from services.mesh.cli.up import DEFAULT_CONFIGURATION
 from services.mesh.errors import InterruptedMeshError
 from services.mesh.model.smollm2 import NAME, default_model_path
 from services.mesh.state_directory import RunningMesh, StateDirectory
@@ -29,7 +30,12 @@ _KEY_ID = "demo"
 _CACHE_SECONDS = 2.0
 
 
-@click.command()
+@click.command(
+    cls=Page,
+    examples=(("tokenway demo", "half a minute on two cores"),),
+    environment=("XDG_CACHE_HOME",),
+    runs_the_mesh=True,
+)
 def demo() -> None:
     """Start the mesh, ask it three questions, show receipts and a trace, stop it.
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from libs.errors import Reason, TokenwayError
-from tokenway.client.errors import request_id_of
 
-# Documented in the README. 1 is what is in none of the classes: a service that failed, a bug.
+# 1 is what is in none of the classes: a service that failed, a bug.
+DONE = 0
 FAILED = 1
 USAGE = 2
 REFUSED = 3
@@ -16,6 +16,18 @@ KEY = 4
 LIMIT = 5
 UNAVAILABLE = 6
 CANCELLED = 130
+
+# As --help and the README say it.
+MEANINGS = {
+    DONE: "done",
+    FAILED: "failed: a service did not start or died, no mesh is running, something is wrong",
+    USAGE: "wrong usage, or a configuration that is refused",
+    REFUSED: "the request is refused as it is: invalid, too long, no model qualifies",
+    KEY: "the key: missing, unknown, expired, revoked, or not allowed",
+    LIMIT: "a limit: budget, concurrency, queue; the message says when again",
+    UNAVAILABLE: "unavailable, or out of time",
+    CANCELLED: "interrupted",
+}
 
 _CODES = {
     REFUSED: (
@@ -36,9 +48,19 @@ _CODES = {
 EXIT_CODES = {reason: code for code, reasons in _CODES.items() for reason in reasons}
 
 
-def exit_code(error: TokenwayError) -> int:
+def exit_code(error: Exception) -> int:
     """The class of the failure, for scripts that want to try again, or not to."""
-    return EXIT_CODES.get(error.reason, FAILED)
+    return EXIT_CODES.get(error.reason, FAILED) if isinstance(error, TokenwayError) else FAILED
+
+
+def request_id(error: TokenwayError) -> str | None:
+    """The id that the router gave the request; None when it never reached one."""
+    if error.__cause__ is None:
+        return None
+    # Only with gRPC there are causes; without it, which `tokenway doctor` must bear, there is nothing to import.
+    from tokenway.client.errors import request_id_of  # noqa: PLC0415
+
+    return request_id_of(error)
 
 
 def one_line(error: TokenwayError, *, now: datetime) -> str:
@@ -53,8 +75,8 @@ def _parts(error: TokenwayError, now: datetime) -> Iterator[str]:
     if error.retry_after_seconds is not None:
         again = now.astimezone(UTC) + timedelta(seconds=error.retry_after_seconds)
         yield f"again in {_duration(error.retry_after_seconds)}, at {again:%Y-%m-%d %H:%M:%S} UTC"
-    if request_id := request_id_of(error):
-        yield f"request {request_id}"
+    if asked := request_id(error):
+        yield f"request {asked}"
 
 
 def _duration(seconds: float) -> str:

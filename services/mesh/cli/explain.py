@@ -10,8 +10,9 @@ import click
 from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 
-from services.mesh.cli.answer import print_json
+from services.mesh.cli.json_output import json_option, print_json
 from services.mesh.cli.money import usd
+from services.mesh.cli.page import Page
 from services.mesh.cli.place import router_address, router_options
 from services.mesh.cli.question import Question, question_options
 from services.mesh.cli.table import print_table
@@ -23,9 +24,16 @@ _TIMEOUT_SECONDS = 10.0
 _HEADINGS = ("rank", "model", "expected cost", "p99", "verdict")
 
 
-@click.command()
+@click.command(
+    cls=Page,
+    examples=(
+        ('tokenway explain "Why is the sky blue?"', "which model would answer, what it would cost, why not another"),
+        ("tokenway explain --task code_generation --max-latency 2 '…'", "the same with what is required"),
+        ('tokenway explain --json "…" | jq .candidates', "for programs"),
+    ),
+)
 @question_options
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@json_option("One JSON object: the model, why, candidates.")
 @router_options
 def explain(
     *,

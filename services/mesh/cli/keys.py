@@ -11,6 +11,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
 from services.mesh.cli.administration import admin_options, ask, moment, place, print_message
+from services.mesh.cli.mesh_candidates import key_ids, model_names
+from services.mesh.cli.page import Pages
 from services.mesh.cli.table import print_table
 from tokenway.common.v1.principal_pb2 import ApiKey, KeyRole, Principal
 
@@ -34,18 +36,40 @@ class Moment(click.ParamType[datetime]):
         return given if given.tzinfo else given.replace(tzinfo=UTC)
 
 
-@click.group()
+@click.group(
+    cls=Pages,
+    examples=(
+        ("tokenway keys create ci --model small --expires 90d", "prints a new key, this once"),
+        ("tokenway keys list", "every key, revoked ones included"),
+        ("tokenway keys revoke ci", "ends it"),
+    ),
+)
 def keys() -> None:
     """Make, list and revoke API keys. Needs an administrator's key; the mesh's own is one."""
 
 
-@keys.command()
-@click.argument("key_id", metavar="ID")
-@click.option("--role", type=click.Choice(["caller", "admin"]), default="caller", show_default=True)
-@click.option("--user", default="", help="The person or program that it belongs to.")
-@click.option("--team", default="", help="Their team.")
-@click.option("--model", "models", multiple=True, help="A model that it may use; repeat it [all].")
-@click.option("--expires", type=Moment(), help="90d, 12h, or a date [never].")
+@keys.command(
+    examples=(
+        ("tokenway keys create ci", "a key of the role caller, for all models, for ever"),
+        ("tokenway keys create ada --user ada --team research --role admin --expires 2030-01-01", "an administrator's"),
+        ("export TOKENWAY_API_KEY=$(tokenway keys create shell --expires 12h)", "for this shell, till tonight"),
+    )
+)
+@click.argument("key_id", metavar="ID", help="Its public name: letters, digits, '.', '_' and '-', at most 64.")
+@click.option(
+    "--role", type=click.Choice(["caller", "admin"]), default="caller", show_default=True, help="What it may do."
+)
+@click.option("--user", default="", metavar="NAME", help="The person or program that it belongs to [nobody].")
+@click.option("--team", default="", metavar="NAME", help="Their team [none].")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=model_names,
+    help="A model that it may use; repeat it for more [all].",
+)
+@click.option("--expires", type=Moment(), metavar="WHEN", help="90d or 12h from now, or a date, in UTC [never].")
 @admin_options
 def create(
     *,
@@ -72,7 +96,13 @@ def create(
     click.echo(f"The key {key_id}, role {role}. It is shown this once: keep it where it is safe.", err=True)
 
 
-@keys.command("list")
+@keys.command(
+    "list",
+    examples=(
+        ("tokenway keys list", "a table"),
+        ("tokenway keys list --json | jq -r 'select(.revoked_at == null).principal.key_id'", "those in force"),
+    ),
+)
 @admin_options
 def list_keys(*, as_json: bool, **router: Any) -> None:
     """List the keys of your organisation, revoked ones included; never with their secrets."""
@@ -84,8 +114,8 @@ def list_keys(*, as_json: bool, **router: Any) -> None:
         print_message(each)
 
 
-@keys.command()
-@click.argument("key_id", metavar="ID")
+@keys.command(examples=(("tokenway keys revoke ci", "from now on it is KEY_REVOKED"),))
+@click.argument("key_id", metavar="ID", shell_complete=key_ids, help="The key, as `tokenway keys list` names it.")
 @admin_options
 def revoke(*, key_id: str, as_json: bool, **router: Any) -> None:
     """End the key ID, everywhere within a second. Answers that it is being streamed go on."""

@@ -9,8 +9,9 @@ import click
 from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 
-from services.mesh.cli.answer import print_json
+from services.mesh.cli.json_output import json_option, print_json
 from services.mesh.cli.money import usd
+from services.mesh.cli.page import Page
 from services.mesh.cli.place import router_address, router_options
 from services.mesh.cli.table import print_table
 from services.mesh.client.router import RouterAddress, connected
@@ -22,8 +23,14 @@ _TIMEOUT_SECONDS = 10.0
 _HEADINGS = ("model", "tier", "$ per 1M in", "$ per 1M out", "context", "p99", "capabilities", "available")
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one a model.")
+@click.command(
+    cls=Page,
+    examples=(
+        ("tokenway models", "names, prices, context windows; whether a replica answers"),
+        ("tokenway models --json | jq -r 'select(.available).name'", "for programs"),
+    ),
+)
+@json_option("One JSON object a line, one a model.")
 @router_options
 def models(
     *, state: StateDirectory, router: str | None, ca_file: Path | None, key_file: Path | None, as_json: bool

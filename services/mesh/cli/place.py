@@ -11,6 +11,7 @@ import click
 
 from libs.address import is_local
 from libs.errors import Reason, TokenwayError
+from services.mesh.cli.local_mesh import state_dir_option
 from services.mesh.client.router import RouterAddress
 from services.mesh.errors import MeshError
 from services.mesh.state_directory import StateDirectory
@@ -18,21 +19,25 @@ from services.mesh.state_directory import StateDirectory
 Command = TypeVar("Command", bound=Callable[..., Any])
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
-state_dir_option = click.option(
-    "--state-dir",
-    "state",
-    type=click.Path(file_okay=False, path_type=Path),
-    callback=lambda context, parameter, chosen: StateDirectory.of(chosen, os.environ),
-    help="Key, data and logs of the mesh [TOKENWAY_STATE_DIR, else ~/.local/state/tokenway].",
-)
-
 
 def router_options(command: Command) -> Command:
     """Adds the options of whatever talks to a router; the command gets `router` and `state`."""
     for option in (
-        click.option("--key-file", type=_FILE, help="A file with the API key [TOKENWAY_API_KEY]."),
-        click.option("--ca-file", type=_FILE, help="The authority of the router's certificate [the system's]."),
-        click.option("--router", envvar="TOKENWAY_ROUTER", help="HOST:PORT [the mesh that runs on this machine]."),
+        click.option(
+            "--key-file", type=_FILE, metavar="FILE", help="Holds the API key [TOKENWAY_API_KEY, else the mesh's own]."
+        ),
+        click.option(
+            "--ca-file",
+            type=_FILE,
+            metavar="FILE",
+            help="The authority of the router's certificate, in PEM; asks for TLS [the system's].",
+        ),
+        click.option(
+            "--router",
+            envvar="TOKENWAY_ROUTER",
+            metavar="HOST:PORT",
+            help="The router [TOKENWAY_ROUTER, else the mesh that runs on this machine].",
+        ),
         state_dir_option,
     ):
         command = option(command)

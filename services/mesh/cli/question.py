@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 from google.protobuf.duration_pb2 import Duration
 
+from services.mesh.cli.mesh_candidates import model_names
 from tokenway.common.v1 import generation_pb2
 from tokenway.common.v1.generation_pb2 import Conversation, Message, Part, Sampling
 from tokenway.router.v1.router_pb2 import CacheControl, GenerateRequest, Requirements
@@ -59,24 +60,57 @@ class Question:
 def question_options(command: Command) -> Command:
     """Adds the prompt and what may be said of it; the command gets the fields of a Question by name."""
     for option in (
-        click.option("--min-context", type=click.IntRange(min=1), help="The least context window, in tokens."),
-        click.option("--max-cost", type=click.FloatRange(min=0), help="The most per 1,000 tokens, in US dollars."),
-        click.option("--max-latency", type=click.FloatRange(min=0, min_open=True), help="The most, in seconds."),
-        click.option("--task", default="", help="A capability that the model must have."),
+        click.option(
+            "--min-context",
+            type=click.IntRange(min=1),
+            metavar="TOKENS",
+            help="The least context window that the model must have [any].",
+        ),
+        click.option(
+            "--max-cost",
+            type=click.FloatRange(min=0),
+            metavar="USD",
+            help="The most per 1,000 tokens, in US dollars [any].",
+        ),
+        click.option(
+            "--max-latency",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="SECONDS",
+            help="The model's 99th percentile of a whole answer must not be more [any].",
+        ),
+        click.option("--task", default="", metavar="NAME", help="A capability that the model must have [any]."),
         click.option("--no-cache", is_flag=True, help="Neither take an answer from the cache nor keep this one."),
         click.option("--temperature", type=float, default=0.0, show_default=True, help="0 to 2; 0 may be cached."),
-        click.option("--max-tokens", type=click.IntRange(min=1), help="The most tokens of the answer."),
-        click.option("--system", help="Instructions before the question."),
-        click.option("-m", "--model", default="", help="The model's name; without it the mesh chooses."),
-        click.argument("prompt", callback=lambda context, parameter, given: _prompt(given), required=False),
+        click.option(
+            "--max-tokens",
+            type=click.IntRange(min=1),
+            metavar="TOKENS",
+            help="The longest answer [what the context window leaves].",
+        ),
+        click.option("--system", metavar="TEXT", help="Instructions before the question [none]."),
+        click.option(
+            "-m",
+            "--model",
+            default="",
+            metavar="NAME",
+            shell_complete=model_names,
+            help="The model [the mesh chooses].",
+        ),
+        click.argument(
+            "prompt",
+            callback=_prompt,
+            required=False,
+            help="The question; `-`, or none with something piped in: it is read from standard input.",
+        ),
     ):
         command = option(command)
     return command
 
 
-def _prompt(given: str | None) -> str:
+def _prompt(context: click.Context, parameter: click.Parameter, given: str | None) -> str:
     """The argument; `-`, or none with something piped in, reads standard input."""
-    if given not in (None, "-"):
+    # A shell that completes a line has no question yet, and standard input is not ours.
+    if given not in (None, "-") or context.resilient_parsing:
         return str(given)
     if given is None and sys.stdin.isatty():
         raise click.UsageError("a question is missing: give it as an argument, or `-` to read it")

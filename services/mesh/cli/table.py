@@ -10,15 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, console: Console) -> None:
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str | Text]], *, console: Console) -> None:
     """One row a line in a pipe, never wrapped or cut, so that grep and cut see whole rows."""
     if not console.is_terminal:
-        for line in _plain(headings, rows):
+        for line in _plain(headings, [[str(cell) for cell in row] for row in rows]):
             console.print(line, soft_wrap=True, markup=False, highlight=False, emoji=False)
         return
     table = Table(*headings, box=box.SIMPLE_HEAD, header_style="bold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     console.print(table)
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from libs.telemetry.span import SpanKind
-from services.mesh.cli.place import state_dir_option
+from services.mesh.cli.candidates import request_ids
+from services.mesh.cli.json_output import json_option, print_json
+from services.mesh.cli.local_mesh import state_dir_option
+from services.mesh.cli.page import Page
 from services.mesh.errors import MeshError
 from services.mesh.state_directory import StateDirectory
 from services.mesh.trace.render import print_trees
@@ -22,11 +26,20 @@ _PATIENCE_SECONDS = 2.0
 _BETWEEN_LOOKS_SECONDS = 0.1
 
 
-@click.command()
-@click.argument("request_id")
+@click.command(
+    cls=Page,
+    examples=(
+        ("tokenway trace last", "the tree of the last request that was sent from here"),
+        ("tokenway trace last --json | jq -r '[.name, .status] | @tsv'", "its spans, for programs"),
+    ),
+)
+@click.argument(
+    "request_id", shell_complete=request_ids, help="From a receipt or an error, or `last`: the last one sent from here."
+)
+@json_option("One JSON object a line, one a span: parents first.")
 @state_dir_option
-def trace(*, request_id: str, state: StateDirectory) -> None:
-    """Print the tree of a request: REQUEST_ID from a receipt or an error, or `last`.
+def trace(*, request_id: str, state: StateDirectory, as_json: bool) -> None:
+    """Print the tree of a request: every span, who called whom, and how long each took.
 
     Of the mesh on this machine, running or not; elsewhere Jaeger has the same spans.
     """
@@ -36,7 +49,11 @@ def trace(*, request_id: str, state: StateDirectory) -> None:
     trees = asyncio.run(trees_of(wanted, state.traces, until=is_whole, patience_seconds=_PATIENCE_SECONDS))
     if not trees:
         raise MeshError(f"no spans of request {wanted} in {state.traces}; they come within a second, from this mesh")
-    print_trees(trees, console=Console())
+    if not as_json:
+        print_trees(trees, console=Console())
+        return
+    for node in (each for tree in trees for each in tree.walk()):
+        print_json(asdict(node.span))
 
 
 async def trees_of(

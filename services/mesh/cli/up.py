@@ -12,7 +12,9 @@ from rich.console import Console
 
 from libs.settings.document import load
 from libs.settings.schema import Settings
-from services.mesh.cli.place import state_dir_option
+from services.mesh.cli.ending import DONE
+from services.mesh.cli.local_mesh import DEFAULT_CONFIGURATION, state_dir_option
+from services.mesh.cli.page import Page
 from services.mesh.errors import InterruptedMeshError
 from services.mesh.model.smollm2 import default_model_path
 from services.mesh.state_directory import RunningMesh, StateDirectory
@@ -20,15 +22,32 @@ from services.mesh.supervisor import preflight
 from services.mesh.supervisor.interruption import Interruption
 from services.mesh.supervisor.supervisor import Supervisor
 
-DEFAULT_CONFIGURATION = Path(__file__).parents[1] / "default.yaml"
 
-
-@click.command()
-@click.option(
-    "--config", "file", type=click.Path(path_type=Path), help="The configuration [a small model, on the CPU]."
+@click.command(
+    cls=Page,
+    examples=(
+        ("tokenway up", "a small model, on the CPU"),
+        ("tokenway up --config mesh.yaml", "your own; deploy/tokenway.example.yaml explains every field"),
+        ("REDIS_URL=redis://127.0.0.1:6379/0 tokenway up", "with a Redis of your own instead of the embedded Valkey"),
+    ),
+    exit_codes={DONE: "stopped by a signal, in order"},
+    environment=("REDIS_URL", "TOKENWAY_MESH_TOKEN", "XDG_CACHE_HOME"),
+    runs_the_mesh=True,
 )
 @click.option(
-    "--start-timeout", type=click.FloatRange(min=1), default=900, show_default=True, help="Seconds a service."
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The configuration [a small model, on the CPU].",
+)
+@click.option(
+    "--start-timeout",
+    type=click.FloatRange(min=1),
+    metavar="SECONDS",
+    default=900,
+    show_default=True,
+    help="How long each service may take to start.",
 )
 @state_dir_option
 def up(*, file: Path | None, start_timeout: float, state: StateDirectory) -> None:

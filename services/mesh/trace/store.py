@@ -26,6 +26,9 @@ CREATE INDEX IF NOT EXISTS spans_request ON spans (request_id) WHERE request_id 
 """
 _OF_TRACE = "SELECT body FROM spans JOIN traces ON seq = trace WHERE trace_id = ?"
 _OF_REQUEST = "SELECT body FROM spans WHERE trace IN (SELECT trace FROM spans WHERE request_id = ?)"
+_NEWEST_REQUESTS = (
+    "SELECT request_id FROM spans WHERE request_id IS NOT NULL GROUP BY request_id ORDER BY MAX(trace) DESC LIMIT ?"
+)
 # The oldest that stays is the max_traces-th newest.
 _OLDEST_KEPT = "SELECT seq FROM traces ORDER BY seq DESC LIMIT 1 OFFSET ?"
 
@@ -86,6 +89,10 @@ class TraceStore:
     def of_request(self, request_id: str) -> list[EndedSpan]:
         """All spans of every trace that the request left: two, if one was made late."""
         return self._select(_OF_REQUEST, request_id)
+
+    def newest_requests(self, most: int) -> list[str]:
+        """The ids of the last requests that came, the newest first."""
+        return [request_id for (request_id,) in self._database.execute(_NEWEST_REQUESTS, (most,))]
 
     def _add_to(self, trace_id: str, spans: Sequence[EndedSpan]) -> None:
         self._database.execute("INSERT OR IGNORE INTO traces (trace_id) VALUES (?)", (trace_id,))

@@ -1,0 +1,54 @@
+"""What a shell offers from a router: names of models, ids of keys."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+import click
+
+from services.mesh.cli.candidates import offered
+from services.mesh.cli.place import router_address
+from services.mesh.client.admin import administering
+from services.mesh.client.router import RouterAddress, connected
+
+_SECONDS = 0.3
+_Ask = Callable[[RouterAddress], Awaitable[Iterable[str]]]
+
+
+def model_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Those that the key may use."""
+    return offered(lambda: _from_router(context, _models), incomplete)
+
+
+def key_ids(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Those of the organisation, if the key is an administrator's."""
+    return offered(lambda: _from_router(context, _keys), incomplete)
+
+
+def budget_scopes(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """`organisation`, and `key:` with each key's id."""
+    keys = (f"key:{each}" for each in key_ids(context, parameter, ""))
+    return offered(lambda: ("organisation", *keys), incomplete)
+
+
+def _from_router(context: click.Context, ask: _Ask) -> Iterable[str]:
+    address = router_address(
+        context.params["state"], **{name: context.params.get(name) for name in ("router", "ca_file", "key_file")}
+    )
+
+    async def asked() -> Iterable[str]:
+        async with asyncio.timeout(_SECONDS):
+            return await ask(address)
+
+    return asyncio.run(asked())
+
+
+async def _models(address: RouterAddress) -> Iterable[str]:
+    async with connected(address) as router:
+        return [each.name for each in (await router.list_models(timeout_seconds=_SECONDS)).models]
+
+
+async def _keys(address: RouterAddress) -> Iterable[str]:
+    async with administering(address) as client:
+        return [each.principal.key_id for each in await client.list_keys()]

@@ -1,0 +1,63 @@
+"""What is examined: a configuration and the state directory of the mesh that has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from services.mesh.state_directory import RunningMesh, StateDirectory
+
+if TYPE_CHECKING:
+    from libs.settings.schema import Settings, VllmEngine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """`settings` are None where the configuration is refused; `mistakes` then say why.
+
+    `running` is the mesh that runs in the state directory, whose `effective.yaml` is the file, unless another is named.
+    """
+
+    file: Path
+    state: StateDirectory
+    environment: Mapping[str, str]
+    default_model: Path
+    settings: Settings | None = None
+    mistakes: tuple[str, ...] = ()
+    running: RunningMesh | None = None
+
+    def vllm_engines(self) -> dict[str, VllmEngine]:
+        """Those that this machine runs, by the name of their model."""
+        models = self.settings.models if self.settings else ()
+        return {each.name: each.engine for each in models if each.engine is not None and each.engine.kind == "vllm"}
+
+    def model_folder(self, engine: VllmEngine) -> Path:
+        """Where its weights are."""
+        return self.default_model if engine.model_path == "default" else Path(engine.model_path)
+
+
+def admitted(*, file: Path, state: StateDirectory, environment: Mapping[str, str], default_model: Path) -> Patient:
+    """Reads the configuration. Blocks as long as the file does."""
+    settings, mistakes = _loaded(file, environment)
+    return Patient(
+        file=file,
+        state=state,
+        environment=environment,
+        default_model=default_model,
+        settings=settings,
+        mistakes=mistakes,
+        running=state.running(),
+    )
+
+
+def _loaded(file: Path, environment: Mapping[str, str]) -> tuple[Settings | None, tuple[str, ...]]:
+    try:
+        from libs.settings.document import SettingsError, load  # noqa: PLC0415 - pydantic may be what is missing
+    except ImportError as error:
+        return None, (f"{file}: cannot be read without the package {error.name}",)
+    try:
+        return load(file, environment=environment), ()
+    except SettingsError as error:
+        return None, tuple(str(each) for each in error.mistakes)
