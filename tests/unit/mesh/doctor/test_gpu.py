@@ -1,0 +1,95 @@
+"""GPUs, with a stand-in for NVIDIA's library: there is no GPU where tests run."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from services.mesh.doctor.finding import Finding, Verdict
+from services.mesh.doctor.gpu import Gpu, Need
+from tests.unit.mesh.doctor.found import about, verdicts
+
+GIB = 1 << 30
+
+
+class FakeNvml:
+    """GPUs of 80 GiB, of which `free` are free; `away` is a machine without a driver."""
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self, *free: int, away: bool = False, lost: bool = False) -> None:
+        self._free, self._away, self._lost = free, away, lost
+        self.open = False
+
+    def nvmlInit(self) -> None:
+        if self._away:
+            raise self.NVMLError("Driver Not Loaded")
+        self.open = True
+
+    def nvmlShutdown(self) -> None:
+        self.open = False
+
+    def nvmlSystemGetDriverVersion(self) -> str:
+        return "580.65"
+
+    def nvmlDeviceGetCount(self) -> int:
+        return len(self._free)
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
+        return index
+
+    def nvmlDeviceGetMemoryInfo(self, gpu: int) -> SimpleNamespace:
+        if self._lost:
+            raise self.NVMLError("GPU is lost")
+        return SimpleNamespace(total=80 * GIB, free=self._free[gpu] * GIB)
+
+
+def found(nvml: Any, need: Need, *, in_use: bool = False) -> list[Finding]:
+    gpu = Gpu(needs={"large": need}, not_needed="", nvml=nvml, in_use=in_use)
+    return list(gpu.findings())
+
+
+@pytest.mark.parametrize(
+    ("free", "need", "verdict", "cure"),
+    [
+        ((80,), Need(1, 0.9, 16 * GIB), Verdict.OK, ""),
+        ((60,), Need(1, 0.9, 16 * GIB), Verdict.WRONG, "gpu_memory_utilization: 0.75"),
+        ((80,), Need(1, 0.9, 140 * GIB), Verdict.WRONG, "tensor_parallel_size: more GPUs"),
+        ((80,), Need(2, 0.9, 140 * GIB), Verdict.WRONG, "tensor_parallel_size: 1"),
+        ((80, 80), Need(2, 0.9, 140 * GIB), Verdict.OK, ""),
+        ((80, 10), Need(2, 0.9, 140 * GIB), Verdict.WRONG, "gpu_memory_utilization: 0.12"),
+        ((), Need(1, 0.9, GIB), Verdict.WRONG, "tensor_parallel_size: 1"),
+    ],
+)
+def test_memory_is_held_against_what_the_model_wants(
+    free: tuple[int, ...], need: Need, verdict: Verdict, cure: str
+) -> None:
+    nvml = FakeNvml(*free)
+    model = about(found(nvml, need), "large")
+    assert model.verdict is verdict
+    assert cure in model.cure
+    assert not nvml.open
+
+
+def test_memory_that_the_running_mesh_has_is_not_missed() -> None:
+    assert about(found(FakeNvml(2), Need(1, 0.9, 16 * GIB), in_use=True), "large").verdict is Verdict.OK
+
+
+def test_without_a_driver_it_is_wrong_and_without_the_library_skipped() -> None:
+    assert verdicts(found(FakeNvml(away=True), Need(1, 0.9, GIB))) == {"driver": Verdict.WRONG}
+    assert verdicts(found(None, Need(1, 0.9, GIB))) == {"driver": Verdict.SKIPPED}
+
+
+def test_a_gpu_that_was_lost_is_a_finding_and_the_library_is_closed() -> None:
+    nvml = FakeNvml(80, lost=True)
+    assert found(nvml, Need(1, 0.9, GIB))[-1].says == "a GPU does not answer: GPU is lost"
+    assert not nvml.open
+
+
+def test_nothing_is_asked_where_no_model_needs_a_gpu() -> None:
+    assert verdicts(Gpu(needs={}, not_needed="no model", nvml=None, in_use=False).findings()) == {
+        "driver": Verdict.SKIPPED
+    }
