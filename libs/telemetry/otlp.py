@@ -86,10 +86,13 @@ class OtlpTarget:
 
     def exporter(self) -> SpanExporter:
         """Connects lazily; OSError names a file that cannot be read."""
+        return ReportedExporter(self.silent_exporter(), address=self.address)
+
+    def silent_exporter(self) -> SpanExporter:
+        """The same, without a word in the log: for whoever looks at the result of each export."""
         for name in _NOISY_LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        inner = self._over_http() if self.protocol == "http" else self._over_grpc()
-        return ReportedExporter(inner, address=self.address)
+        return self._over_http() if self.protocol == "http" else self._over_grpc()
 
     def _over_grpc(self) -> SpanExporter:
         authority, key, certificate = map(_contents, (self.ca_file, self.key_file, self.certificate_file))

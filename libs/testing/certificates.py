@@ -20,8 +20,8 @@ class Authority:
     def certificate(self) -> Path:
         return self.folder / f"{self.name}.pem"
 
-    def tls(self, name: str, *, names: str = "DNS:localhost,IP:127.0.0.1", mutual: bool = True) -> Tls:
-        """A certificate for these names, and this authority to check the other side by."""
+    def tls(self, name: str, *, names: str = "DNS:localhost,IP:127.0.0.1", mutual: bool = True, days: int = 1) -> Tls:
+        """A certificate for these names, and this authority to check the other side by. With -1 it expired yesterday."""
         key, request, signed = (self.folder / f"{self.name}-{name}.{end}" for end in ("key", "csr", "pem"))
         _openssl(
             f"req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} -keyout {key} -out {request}"
@@ -30,7 +30,7 @@ class Authority:
         extensions.write_text(f"subjectAltName={names}\n")
         _openssl(
             f"x509 -req -in {request} -CA {self.certificate} -CAkey {self.folder / self.name}.key -CAcreateserial "
-            f"-days 1 -extfile {extensions} -out {signed}"
+            f"-days {days} -extfile {extensions} -out {signed}"
         )
         return Tls(str(signed), str(key), str(self.certificate) if mutual else None)
 

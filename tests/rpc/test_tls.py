@@ -1,4 +1,4 @@
-"""Certificates on both kinds of port, made by the `openssl` command: who gets in and who does not."""
+"""Certificates on both kinds of port, made here by the `openssl` command: who gets in and who does not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from libs.rpc.server import RpcServer
 from libs.rpc.tls import Tls
 from libs.testing.certificates import Authority, authority
 from libs.testing.runtime import recorded_runtime
-from tests.rpc.authority import Authority, authority
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made by openssl")
 

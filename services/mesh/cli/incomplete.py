@@ -17,7 +17,7 @@ def told(error: ImportError, arguments: Sequence[str]) -> int:
     """Says what is missing and what brings it. Returns the exit code; `doctor --json` gets its object."""
     if error.name is None or error.name.partition(".")[0] in _OWN:
         raise error  # a bug
-    report = _report(error.name)
+    report = _report(error)
     if arguments[:1] == ["doctor"] and "--json" in arguments:
         sys.stdout.write(json.dumps(report.fields()) + "\n")
         return 1
@@ -27,9 +27,9 @@ def told(error: ImportError, arguments: Sequence[str]) -> int:
     return 1
 
 
-def _report(missing: str) -> Report:
+def _report(error: ImportError) -> Report:
     installation = Installation(python=sys.version_info[:2], installed=installed(), pins=PINS, engine=False)
-    cannot = wrong("import", f"{missing} cannot be imported, and nothing else was examined", cure="make setup")
+    cannot = wrong("import", f"{error.name} cannot be imported ({error}); nothing else was examined", cure="make setup")
     return Report((Examined(installation.name, (cannot, *installation.findings())),))
 
 

@@ -19,21 +19,27 @@ _CONNECT_SECONDS = 3.0
 
 
 def check(patient: Patient) -> Collector:
-    telemetry = patient.settings.telemetry if patient.settings else None
-    if telemetry is None or telemetry.otlp_endpoint is None:
+    if patient.settings is None:
         return Collector(target=None)
-    return Collector(target=OtlpTarget(telemetry.otlp_endpoint, telemetry.otlp_tls_ca_file))
+    try:
+        return Collector(target=OtlpTarget.of(patient.settings.telemetry, environment=patient.environment))
+    except (ValueError, OSError) as error:
+        return Collector(target=None, mistake=str(error))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collector:
-    """`target` as the services have it; None where none is configured."""
+    """`target` as the services have it; None where none is configured, or there is a `mistake`."""
 
     name: ClassVar[str] = "collector"
     limit_seconds: ClassVar[float] = 15
     target: OtlpTarget | None
+    mistake: str = ""
 
     async def findings(self) -> AsyncIterator[Finding]:
+        if self.mistake:
+            yield wrong("target", self.mistake, cure="mend telemetry.otlp_… of the configuration, or the file it names")
+            return
         if self.target is None:
             yield skipped("target", "none is configured: traces stay in the embedded store (tokenway trace)")
             return
@@ -58,6 +64,7 @@ class Collector:
 
 
 _CURE = "start it, or let telemetry.otlp_endpoint name where it is"
+_PORTS = "let telemetry.otlp_endpoint and otlp_protocol name its OTLP port: 4317 for grpc, 4318 for http, by custom"
 
 
 async def _connect(target: OtlpTarget) -> None:
@@ -65,19 +72,28 @@ async def _connect(target: OtlpTarget) -> None:
         _, writer = await asyncio.open_unix_connection(target.address.removeprefix("unix:").removeprefix("//"))
     else:
         host, _, port = target.address.rpartition(":")
-        tls = ssl.create_default_context(cafile=target.ca_file) if target.ca_file else None
-        if tls:
-            tls.set_alpn_protocols(["h2"])
-        _, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=tls)
+        _, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=_tls(target))
     # Not waited for: one that is gone does not say goodbye.
     with closing(writer.transport):
         pass
 
 
+def _tls(target: OtlpTarget) -> ssl.SSLContext | None:
+    if target.ca_file is None:
+        return None
+    context = ssl.create_default_context(cafile=target.ca_file)
+    context.set_alpn_protocols(["h2" if target.protocol == "grpc" else "http/1.1"])
+    if target.certificate_file is not None:
+        context.load_cert_chain(target.certificate_file, target.key_file)
+    return context
+
+
 async def _export(target: OtlpTarget) -> Finding:
-    exporter = target.exporter()
-    result = await asyncio.to_thread(exporter.export, ())
+    try:
+        result = await asyncio.to_thread(target.silent_exporter().export, ())
+    except Exception as error:  # some failures of HTTP the exporter lets through: a redirect
+        return wrong("target", f"{target.address} refuses an empty export: {error}", cure=_PORTS)
     if result is SpanExportResult.SUCCESS:
         return ok("target", f"{target.address} took an empty export")
-    says = f"{target.address} takes connections, and no export: it is no OTLP collector, or it hangs"
-    return wrong("target", says, cure="let telemetry.otlp_endpoint name its OTLP port: 4317 for gRPC, by custom")
+    says = f"{target.address} takes connections, and no export: it wants other headers, is no OTLP collector, or hangs"
+    return wrong("target", says, cure=_PORTS)

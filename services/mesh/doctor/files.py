@@ -71,18 +71,19 @@ def _secret(path: Path) -> Finding:
         )
     if not os.access(path, os.R_OK):
         return wrong(subject, f"{path} may not be read by this user", cure=f"chown $USER {path} && chmod 600 {path}")
-    if mode & stat.S_IRWXO:
-        return wrong(subject, f"everybody may read {path} (mode {mode & 0o777:04o})", cure=f"chmod 600 {path}")
-    if mode & stat.S_IRWXG:
-        # How orchestrators mount secrets for a process that is not root.
-        return warning(subject, f"a group may read {path} (mode {mode & 0o777:04o})", cure=f"chmod 600 {path}")
+    if mode & _OTHERS:
+        # Not wrong: so orchestrators mount secrets into containers, where nobody else is.
+        who = "everybody" if mode & stat.S_IRWXO else "a group"
+        return warning(subject, f"{who} may read {path} (mode {mode & 0o777:04o})", cure=f"chmod 600 {path}")
     return ok(subject, f"{path}, for its owner alone")
 
 
 def _secrets(settings: Settings) -> Iterator[Path]:
-    for tls in (settings.services.router.tls, settings.mesh_tls):
-        if tls is not None:
-            yield Path(tls.key_file)
+    telemetry = settings.telemetry
+    keys = [each.key_file for each in (settings.services.router.tls, settings.mesh_tls) if each is not None]
+    for named in (*keys, telemetry.otlp_tls_key_file, telemetry.otlp_headers_file):
+        if named is not None:
+            yield Path(named)
     for model in settings.models:
         if model.engine is not None and model.engine.kind == "openai" and model.engine.api_key_file:
             yield Path(model.engine.api_key_file)

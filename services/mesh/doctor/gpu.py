@@ -18,16 +18,23 @@ _GIB = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a model wants: so many GPUs, this share of the memory of each, and these weights over all of them."""
+    """What a replica wants: so many GPUs, this share of the memory of each, and these weights over all of them."""
 
     gpus: int
     share: float
     weights_bytes: int
+    replicas: int = 1
 
 
 def check(patient: Patient) -> InThread:
+    replicas = {model.name: count for model, count in patient.replicas().items()}
     needs = {
-        name: Need(each.tensor_parallel_size, each.gpu_memory_utilization, size_bytes(patient.model_folder(each)))
+        name: Need(
+            gpus=each.tensor_parallel_size,
+            share=each.gpu_memory_utilization,
+            weights_bytes=size_bytes(patient.model_folder(each)),
+            replicas=replicas[name],
+        )
         for name, each in patient.vllm_engines().items()
     }
     reason = "no model of the configuration runs on vLLM here" if not needs else ""
@@ -74,9 +81,9 @@ class Gpu:
             return
         try:
             yield ok("driver", f"NVIDIA {_text(self.nvml.nvmlSystemGetDriverVersion())}")
-            memory = [self._memory(index) for index in range(self.nvml.nvmlDeviceGetCount())]
+            gpus = [self._memory(index) for index in range(self.nvml.nvmlDeviceGetCount())]
             for name, need in self.needs.items():
-                yield self._judged(name, need, memory)
+                yield self._judged(name, need, gpus)
         except self.nvml.NVMLError as error:
             yield wrong(
                 "driver", f"a GPU does not answer: {error}", cure="nvidia-smi tells more; a restart may mend it"
@@ -85,27 +92,37 @@ class Gpu:
             with suppress(self.nvml.NVMLError):
                 self.nvml.nvmlShutdown()
 
-    def _memory(self, index: int) -> Any:
-        return self.nvml.nvmlDeviceGetMemoryInfo(self.nvml.nvmlDeviceGetHandleByIndex(index))
+    def _memory(self, index: int) -> _Memory:
+        said = self.nvml.nvmlDeviceGetMemoryInfo(self.nvml.nvmlDeviceGetHandleByIndex(index))
+        return _Memory(index, said.total, said.total if self.in_use else said.free)
 
-    def _judged(self, name: str, need: Need, memory: list[Any]) -> Finding:
-        if len(memory) < need.gpus:
-            says = f"{name} is spread over {need.gpus} GPUs; there are {len(memory)}"
-            return wrong(name, says, cure=f"models.{name}.engine.tensor_parallel_size: {max(1, len(memory))}")
+    def _judged(self, name: str, need: Need, gpus: list[_Memory]) -> Finding:
+        """Takes what the model wants from the GPUs, the first ones: so the next is left what the engines leave it."""
+        engine = f"models.{name}.engine"
+        if len(gpus) < need.gpus:
+            says = f"{name} is spread over {need.gpus} GPUs; there are {len(gpus)}"
+            return wrong(name, says, cure=f"{engine}.tensor_parallel_size: {max(1, len(gpus))}")
         weights = need.weights_bytes / need.gpus
-        for index, gpu in enumerate(memory[: need.gpus]):
-            wanted = need.share * gpu.total
-            if weights > wanted:
-                says = f"its weights take {weights / _GIB:.1f} GiB of each GPU; it may have {wanted / _GIB:.1f}"
-                cure = f"models.{name}.engine.tensor_parallel_size: more GPUs, or a smaller model"
-                return wrong(name, says, cure=cure)
-            if not self.in_use and gpu.free < wanted:
-                free, total = gpu.free / _GIB, gpu.total / _GIB
-                says = f"GPU {index} has {free:.1f} of {total:.1f} GiB free; it wants {wanted / _GIB:.1f}"
-                share = int(100 * gpu.free / gpu.total) / 100
-                cure = f"end what uses it (nvidia-smi), or models.{name}.engine.gpu_memory_utilization: {share:g}"
-                return wrong(name, says, cure=cure)
-        return ok(name, f"{need.gpus} of {len(memory)} GPUs, {weights / _GIB:.1f} GiB of weights on each")
+        for gpu in gpus[: need.gpus]:
+            share = need.share * gpu.total_bytes
+            if weights > share:
+                says = f"its weights take {weights / _GIB:.1f} GiB of each GPU; it may have {share / _GIB:.1f}"
+                return wrong(name, says, cure=f"{engine}.tensor_parallel_size: more GPUs, or a smaller model")
+            wanted, free = need.replicas * share, gpu.free_bytes
+            gpu.free_bytes -= wanted
+            if free < wanted:
+                says = f"GPU {gpu.index} has {free / _GIB:.1f} of {gpu.total_bytes / _GIB:.1f} GiB left for it"
+                fits = max(0, int(100 * free / gpu.total_bytes / need.replicas)) / 100
+                cure = f"end what uses it (nvidia-smi), or {engine}.gpu_memory_utilization: {fits:g}"
+                return wrong(name, f"{says}; it wants {wanted / _GIB:.1f}", cure=cure)
+        return ok(name, f"{need.gpus} of {len(gpus)} GPUs, {weights / _GIB:.1f} GiB of weights on each")
+
+
+@dataclass(slots=True)
+class _Memory:
+    index: int
+    total_bytes: float
+    free_bytes: float
 
 
 def _text(version: str | bytes) -> str:

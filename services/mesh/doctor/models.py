@@ -30,7 +30,7 @@ def check(patient: Patient) -> InThread:
         name: Weights(patient.model_folder(each), each.model_path == "default", each.load_format == "dummy")
         for name, each in patient.vllm_engines().items()
     }
-    engines = ((each.name, each.engine) for each in (patient.settings.models if patient.settings else ()))
+    engines = ((each.name, each.engine) for each in patient.replicas())
     keys = {
         name: engine.api_key_env
         for name, engine in engines

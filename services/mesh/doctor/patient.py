@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from libs.address import is_local
 from services.mesh.state_directory import RunningMesh, StateDirectory
 
 if TYPE_CHECKING:
-    from libs.settings.schema import Settings, VllmEngine
+    from libs.settings.schema import Model, Settings, VllmEngine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +29,17 @@ class Patient:
     mistakes: tuple[str, ...] = ()
     running: RunningMesh | None = None
 
-    def vllm_engines(self) -> dict[str, VllmEngine]:
-        """Those that this machine runs, by the name of their model."""
+    def replicas(self) -> dict[Model, int]:
+        """The models that this machine runs an engine for, and how often: those with an address on it."""
         models = self.settings.models if self.settings else ()
-        return {each.name: each.engine for each in models if each.engine is not None and each.engine.kind == "vllm"}
+        here = {each: sum(map(is_local, each.endpoints)) for each in models if each.engine is not None}
+        return {model: count for model, count in here.items() if count}
+
+    def vllm_engines(self) -> dict[str, VllmEngine]:
+        """Those of vLLM among them, by the name of their model."""
+        return {
+            each.name: each.engine for each in self.replicas() if each.engine is not None and each.engine.kind == "vllm"
+        }
 
     def model_folder(self, engine: VllmEngine) -> Path:
         """Where its weights are."""

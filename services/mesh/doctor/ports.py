@@ -41,11 +41,10 @@ def _listening(settings: Settings) -> Iterator[tuple[str, str]]:
         yield f"services.{name}.metrics", each.metrics
     for model in settings.models:
         # An engine elsewhere is started elsewhere.
-        if model.engine is not None:
-            here = [each for each in model.endpoints if is_local(each)]
-            yield from ((f"models.{model.name}.endpoints", each) for each in here)
-            if here:
-                yield f"models.{model.name}.metrics", model.metrics
+        here = [each for each in model.endpoints if is_local(each)]
+        if model.engine is not None and here:
+            yield from ((f"models.{model.name}.endpoints[{index}]", each) for index, each in enumerate(here))
+            yield f"models.{model.name}.metrics", model.metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import pytest
 from libs.rpc.tls import Tls
 from services.mesh.doctor.certificates import Certificates, Pair
 from services.mesh.doctor.finding import Finding, Verdict
-from tests.rpc.authority import Authority, authority
+from libs.testing.certificates import Authority, authority
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made by openssl")
 

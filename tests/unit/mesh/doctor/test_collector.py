@@ -13,11 +13,14 @@ import pytest
 
 from libs.telemetry import otlp
 from libs.telemetry.otlp import OtlpTarget
-from libs.testing.otlp import span_collector
-from services.mesh.doctor.collector import Collector
+from libs.testing.otlp import http_span_collector, span_collector
+from services.mesh.doctor.collector import Collector, check
 from services.mesh.doctor.finding import Finding, Verdict
-from tests.rpc.authority import authority
+from services.mesh.doctor.patient import Patient
+from services.mesh.state_directory import StateDirectory
+from libs.testing.certificates import authority
 from tests.unit.mesh.doctor.found import all_of
+from tests.unit.settings.documents import written
 
 
 async def judged(target: OtlpTarget | None) -> Finding:
@@ -50,6 +53,25 @@ async def test_one_that_takes_an_export_is_well() -> None:
     assert collector.spans == []
 
 
+@pytest.mark.parametrize(("status", "verdict"), [(200, Verdict.OK), (401, Verdict.WRONG), (302, Verdict.WRONG)])
+async def test_one_by_http_is_asked_by_http(status: int, verdict: Verdict) -> None:
+    async with http_span_collector(status=status) as collector:
+        found = await judged(OtlpTarget(collector.address, protocol="http", headers={"authorization": "Bearer secret"}))
+    assert found.verdict is verdict
+    assert "secret" not in str(found)
+    assert collector.headers["authorization"] == "Bearer secret"
+
+
+async def test_what_is_wrong_with_its_configuration_is_said(tmp_path: Path) -> None:
+    settings = written(f"telemetry: {{otlp_endpoint: '127.0.0.1:1', otlp_headers_file: {tmp_path}/none}}\n")
+    patient = Patient(
+        file=tmp_path, state=StateDirectory(tmp_path), environment={}, default_model=tmp_path, settings=settings
+    )
+    (found,) = await all_of(check(patient))
+    assert found.verdict is Verdict.WRONG
+    assert f"{tmp_path}/none" in found.says
+
+
 async def test_none_is_no_mistake() -> None:
     assert (await judged(None)).verdict is Verdict.SKIPPED
 
@@ -64,7 +86,7 @@ async def test_one_that_accepts_and_never_answers_is_given_up(monkeypatch: pytes
     monkeypatch.setattr(otlp, "EXPORT_TIMEOUT_SECONDS", 0.5)
     async with listening() as address:
         found = await judged(OtlpTarget(address))
-    assert found.says == f"{address} takes connections, and no export: it is no OTLP collector, or it hangs"
+    assert found.says.startswith(f"{address} takes connections, and no export: ")
 
 
 async def test_one_that_speaks_something_else_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

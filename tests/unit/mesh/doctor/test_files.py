@@ -55,7 +55,7 @@ def test_a_folder_of_another_user_is_wrong(state: StateDirectory, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("mode", "verdict"), [(0o600, Verdict.OK), (0o400, Verdict.OK), (0o440, Verdict.WARNING), (0o644, Verdict.WRONG)]
+    ("mode", "verdict"), [(0o600, Verdict.OK), (0o400, Verdict.OK), (0o440, Verdict.WARNING), (0o644, Verdict.WARNING)]
 )
 def test_who_may_read_a_key(state: StateDirectory, tmp_path: Path, mode: int, verdict: Verdict) -> None:
     key = tmp_path / "k.pem"

@@ -74,6 +74,17 @@ def test_memory_is_held_against_what_the_model_wants(
     assert not nvml.open
 
 
+def test_models_and_replicas_share_what_there_is() -> None:
+    half = Need(1, 0.45, 16 * GIB)
+    for needs, wrong in (
+        ({"a": half, "b": half}, set()),
+        ({"a": half, "b": half, "c": half}, {"c"}),
+        ({"a": Need(1, 0.45, 16 * GIB, replicas=3)}, {"a"}),
+    ):
+        found = verdicts(Gpu(needs=needs, not_needed="", nvml=FakeNvml(80), in_use=False).findings())
+        assert {name for name, verdict in found.items() if verdict is Verdict.WRONG} == wrong
+
+
 def test_memory_that_the_running_mesh_has_is_not_missed() -> None:
     assert about(found(FakeNvml(2), Need(1, 0.9, 16 * GIB), in_use=True), "large").verdict is Verdict.OK
 

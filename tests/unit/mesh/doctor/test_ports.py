@@ -121,4 +121,4 @@ async def test_only_what_the_file_fixes_is_examined(state: StateDirectory) -> No
     text = 'services:\n  router: {listen: "127.0.0.1:0"}\n  cache: {listen: "127.0.0.1:50152"}\n'
     patient = Patient(file=Path("f"), state=state, environment={}, default_model=Path("m"), settings=written(text))
     found = verdicts(await all_of(check(patient)))
-    assert set(found) == {"services.cache.listen", "models.small.endpoints"}
+    assert set(found) == {"services.cache.listen", "models.small.endpoints[0]"}
