@@ -21,7 +21,7 @@ class Authority:
         return self.folder / f"{self.name}.pem"
 
     def tls(self, name: str, *, names: str = "DNS:localhost,IP:127.0.0.1", mutual: bool = True, days: int = 1) -> Tls:
-        """A certificate for these names, and this authority to check the other side by. With -1 it expired yesterday."""
+        """A certificate for these names, and this authority to check the other side by; -1 days: it is expired."""
         key, request, signed = (self.folder / f"{self.name}-{name}.{end}" for end in ("key", "csr", "pem"))
         _openssl(
             f"req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} -keyout {key} -out {request}"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from libs.rpc.tls import Tls
+from libs.testing.certificates import Authority, authority
 from services.mesh.doctor.certificates import Certificates, Pair
 from services.mesh.doctor.finding import Finding, Verdict
-from libs.testing.certificates import Authority, authority
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made by openssl")
 

@@ -13,12 +13,12 @@ import pytest
 
 from libs.telemetry import otlp
 from libs.telemetry.otlp import OtlpTarget
+from libs.testing.certificates import authority
 from libs.testing.otlp import http_span_collector, span_collector
 from services.mesh.doctor.collector import Collector, check
 from services.mesh.doctor.finding import Finding, Verdict
 from services.mesh.doctor.patient import Patient
 from services.mesh.state_directory import StateDirectory
-from libs.testing.certificates import authority
 from tests.unit.mesh.doctor.found import all_of
 from tests.unit.settings.documents import written
 
