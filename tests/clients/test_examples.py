@@ -121,7 +121,7 @@ async def test_an_answer_that_is_cancelled_leaves_the_engine_and_is_billed(examp
 
 async def test_the_deadline_goes_with_the_call(example: Example, redis_url: str) -> None:
     async with mesh_on_loopback(redis_url) as mesh:
-        slow = ("--timeout", "1.5", "--max-tokens", "4000", "[[tokens=4000]]")
+        slow = ("--timeout", "2", "--max-tokens", "4000", "[[tokens=4000]]")
         late = await example.asked(mesh.address, *slow, TOKENWAY_API_KEY=KEY)
         await mesh.settled()
         (aborted,) = [each for each in mesh.recorded.spans() if _is_aborted(each)]
@@ -134,6 +134,7 @@ async def test_the_deadline_goes_with_the_call(example: Example, redis_url: str)
 async def test_an_answer_that_breaks_off_is_an_error_with_its_bill(example: Example, redis_url: str) -> None:
     async with mesh_on_loopback(redis_url) as mesh:
         broken = await example.asked(mesh.address, "[[tokens=50]] [[fault:cut_after=10]]", TOKENWAY_API_KEY=KEY)
+        await mesh.settled()
         used, _ = (await mesh.money())["BUDGET_WINDOW_DAY"]
     assert broken.code == 1
     assert len(broken.answer.split()) == 10

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from libs.telemetry import names
 from tests.mesh.in_process import KEY, Mesh, default_mesh, limit, organisations
-from tokenway.client import CallError, Client, FinishReason, Reason
+from tokenway.client import CallError, Client, FinishReason, Reason, Stream
 from tokenway.common.v1 import money_pb2
 
 ENDLESS = "[[tokens=4000]] [[pace=100]]"
@@ -63,9 +63,13 @@ async def test_breaking_out_of_a_bare_loop_cancels_the_generation(redis_url: str
 
 async def test_cancelling_the_task_cancels_the_generation(redis_url: str) -> None:
     async with default_mesh(redis_url) as mesh, client_of(mesh) as client:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.5):
-                await client.generate(ENDLESS, max_tokens=4_000)
+        stream = client.stream(ENDLESS, max_tokens=4_000)
+        await anext(stream)
+        reading = asyncio.create_task(drain(stream))
+        await asyncio.sleep(0)  # it has begun to wait for more
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
         await mesh.settled()
         assert aborted(mesh)
 
@@ -98,6 +102,7 @@ async def test_an_answer_that_breaks_off_carries_its_bill(redis_url: str) -> Non
     async with default_mesh(redis_url) as mesh, client_of(mesh) as client:
         with pytest.raises(CallError) as caught:
             _ = [text async for text in client.stream("[[tokens=50]] [[fault:cut_after=10]]")]
+        await mesh.settled()
         used, _ = (await mesh.money())["BUDGET_WINDOW_DAY"]
     assert caught.value.reason is Reason.STREAM_BROKEN
     assert caught.value.receipt
@@ -107,7 +112,7 @@ async def test_an_answer_that_breaks_off_carries_its_bill(redis_url: str) -> Non
 async def test_the_deadline_goes_with_the_call(redis_url: str) -> None:
     async with default_mesh(redis_url) as mesh, client_of(mesh) as client:
         with pytest.raises(CallError) as caught:
-            await client.generate(ENDLESS, max_tokens=4_000, timeout_seconds=0.5)
+            await client.generate(ENDLESS, max_tokens=4_000, timeout_seconds=2)
         await mesh.settled()
         assert aborted(mesh)
     assert caught.value.reason is Reason.OUT_OF_TIME
@@ -155,6 +160,11 @@ async def test_a_key_leaves_this_machine_over_tls_alone() -> None:
             await client.models()
     assert caught.value.reason is Reason.INVALID_REQUEST
     assert "plaintext" in caught.value.message
+
+
+async def drain(stream: Stream) -> None:
+    async for _ in stream:
+        pass
 
 
 def aborted(mesh: Mesh) -> list[ReadableSpan]:
