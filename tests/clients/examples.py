@@ -67,7 +67,7 @@ class Example:
             *(*self.ask, *arguments),
             cwd=self.folder,
             env={**os.environ, "TOKENWAY_ROUTER": router, **environment},
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,27 @@ async def test_an_answer_that_is_cancelled_leaves_the_engine_and_is_billed(examp
     assert len(left.answer.split()) >= 5
     assert aborted.name == names.SPAN_ENGINE
     assert 5 * 10 <= used < 1_000 * 10, "what was delivered is billed, at 10 micro-dollars a token"
+
+
+LEAVES_AND_LIVES_ON = """
+require "./tokenway"
+mesh = Tokenway::Mesh.new(ENV["TOKENWAY_ROUTER"], key: ENV["TOKENWAY_API_KEY"])
+mesh.stream({ prompt: "[[tokens=4000]]", sampling: { max_tokens: 4000 } }) { |event| break if event.delta }
+$stdin.read
+"""
+
+
+async def test_in_ruby_the_block_cancels_and_not_the_end_of_the_program(redis_url: str) -> None:
+    ruby = next(each for each in EXAMPLES if each.language == "ruby")
+    if ruby.missing:
+        pytest.skip(ruby.missing)
+    ruby.made()
+    lives_on = replace(ruby, ask=("ruby", "-e", LEAVES_AND_LIVES_ON))
+    async with mesh_on_loopback(redis_url) as mesh, lives_on.asking(mesh.address, TOKENWAY_API_KEY=KEY) as process:
+        async with asyncio.timeout(30):
+            while not any(_is_aborted(each) for each in mesh.recorded.spans()):  # noqa: ASYNC110 # a server's state
+                await asyncio.sleep(0.02)
+        assert process.returncode is None
 
 
 async def test_the_deadline_goes_with_the_call(example: Example, redis_url: str) -> None:

@@ -55,14 +55,12 @@ module Tokenway
     def stream(question, timeout_seconds: 60, traceparent: nil)
       request = Router::V1::StreamGenerateRequest.new(request: question)
       metadata = { "authorization" => "Bearer #{@key}", "traceparent" => traceparent }.compact
-      call = @router.stream_generate(request, deadline: Time.now + timeout_seconds, metadata:, return_op: true)
       last = nil
-      call.execute.each { |event| yield(last = event) }
+      # Left early, by `break` or an exception, grpc closes the call, which cancels it.
+      @router.stream_generate(request, deadline: Time.now + timeout_seconds, metadata:) { |event| yield(last = event) }
       raise Error.new("STREAM_BROKEN", "the stream ended without `finished`") unless last&.event == :finished
     rescue GRPC::BadStatus => failure
       raise Error.from(failure)
-    ensure
-      call&.cancel
     end
   end
 end
