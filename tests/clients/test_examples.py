@@ -198,6 +198,16 @@ async def test_over_tls_the_router_is_who_it_should_be(example: Example, redis_u
     assert "UNAVAILABLE: " in refused.said
 
 
+async def test_off_this_machine_the_key_goes_over_tls_alone(example: Example, redis_url: str) -> None:
+    async with mesh_on_loopback(redis_url) as mesh:
+        # Not a loopback address, though it leads here: to a port that would take plaintext.
+        elsewhere = mesh.address.replace("127.0.0.1", "0.0.0.0")  # noqa: S104 # nothing binds to it
+        refused = await example.asked(elsewhere, "hello", TOKENWAY_API_KEY=KEY)
+        assert mesh.recorded.spans() == ()
+    assert refused.code == 1
+    assert "UNAVAILABLE: " in refused.said
+
+
 def _request_ids(mesh: Mesh) -> set[str]:
     ids = {(each.attributes or {}).get(names.REQUEST_ID) for each in mesh.recorded.spans()}
     return {str(each) for each in ids if each}

@@ -50,7 +50,8 @@ class Answer {
   bool finished_ = false;
 };
 
-// A router and the key to it. With `ca_file` over TLS; without, in plaintext, which is for this machine alone.
+// A router and the key to it. Over TLS, unless the router is on this machine and `ca_file` is not given: it names the
+// authority of the router's certificate, default: those that gRPC trusts.
 class Mesh {
  public:
   Mesh(const std::string& address, const std::string& key, const std::string& ca_file = "");

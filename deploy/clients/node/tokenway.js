@@ -17,14 +17,20 @@ const definition = protoLoader.loadSync(["tokenway/router/v1/router.proto", "goo
 const { RouterService } = grpc.loadPackageDefinition(definition).tokenway.router.v1;
 const Status = definition["google.rpc.Status"];
 
-// A router and the key to it. With `caFile` over TLS; without, in plaintext, which is for this machine alone.
+const THIS_MACHINE = /^(unix:|localhost:|\[::1\]:|127(\.\d+){3}:)/;
+
+// A router and the key to it. Over TLS, unless the router is on this machine and `caFile` is not given: it names the
+// authority of the router's certificate, default: those that Node.js trusts.
 export class Tokenway {
   #key;
   #router;
 
   constructor(address, { key, caFile }) {
     this.#key = key;
-    const credentials = caFile ? grpc.credentials.createSsl(readFileSync(caFile)) : grpc.credentials.createInsecure();
+    const plaintext = !caFile && THIS_MACHINE.test(address);
+    const credentials = plaintext
+      ? grpc.credentials.createInsecure()
+      : grpc.credentials.createSsl(caFile && readFileSync(caFile));
     // The router tries again and falls back by itself; retries here would multiply with its own.
     this.#router = new RouterService(address, credentials, { "grpc.enable_retries": 0 });
   }

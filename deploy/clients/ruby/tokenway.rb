@@ -39,11 +39,16 @@ module Tokenway
     end
   end
 
-  # A router and the key to it. With `ca_file` over TLS; without, in plaintext, which is for this machine alone.
+  # A router and the key to it. Over TLS, unless the router is on this machine and `ca_file` is not given: it names the
+  # authority of the router's certificate, default: those that grpc trusts.
   class Mesh
+    THIS_MACHINE = /\A(unix:|localhost:|\[::1\]:|127(\.\d+){3}:)/
+
     def initialize(address, key:, ca_file: nil)
       @key = key
-      credentials = ca_file ? GRPC::Core::ChannelCredentials.new(File.read(ca_file)) : :this_channel_is_insecure
+      plaintext = ca_file.nil? && address.match?(THIS_MACHINE)
+      authority = [ca_file && File.read(ca_file)].compact
+      credentials = plaintext ? :this_channel_is_insecure : GRPC::Core::ChannelCredentials.new(*authority)
       # The router tries again and falls back by itself; retries here would multiply with its own.
       @router = Router::V1::RouterService::Stub.new(address, credentials, channel_args: { "grpc.enable_retries" => 0 })
     end

@@ -3,8 +3,13 @@
 isort:skip_file
 The public API.
 
-The key goes in the metadata `authorization: Bearer KEY`. Every answer carries `x-request-id` in its initial metadata,
-sent at once. Errors are google.rpc.Status with details; tokenway.common.v1.ErrorReason lists the reasons.
+The key goes in the metadata `authorization: Bearer KEY`; a W3C `traceparent` beside it joins the request to the
+caller's trace. Every answer carries `x-request-id` in its initial metadata, sent at once. A deadline reaches the
+engine, and so does cancelling: generation ends, and what was delivered is billed.
+
+Errors are google.rpc.Status with details (`grpc-status-details-bin`): ErrorInfo with the reason, all of which
+tokenway.common.v1.ErrorReason lists; BadRequest, QuotaFailure, RequestInfo and a Receipt where they apply; RetryInfo
+where the same request may do better later. The router tries again by itself, so clients need not.
 """
 
 from collections import abc as _abc
