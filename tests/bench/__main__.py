@@ -8,7 +8,7 @@ import time
 import structlog
 import uvloop
 
-from tests.bench import bench_cache, bench_engine, bench_ledger, bench_mesh, bench_profile
+from tests.bench import bench_cache, bench_engine, bench_ledger, bench_mesh, bench_profile, bench_telemetry
 from tests.bench.measure import Bench, machine
 
 BENCHES: dict[str, Bench] = {
@@ -17,6 +17,7 @@ BENCHES: dict[str, Bench] = {
     "ledger": bench_ledger.bench,
     "mesh": bench_mesh.bench,
     "profile": bench_profile.bench,
+    "telemetry": bench_telemetry.bench,
 }
 # Those that run only when they are asked for: vLLM takes half a minute to start, and a profiler slows what it looks at.
 USUAL = tuple(name for name in BENCHES if name not in {"engine", "profile"})

@@ -26,10 +26,9 @@ from tests.mesh.in_process import limit, model, organisations, settings
 from tests.mesh.processes import Process, processes
 
 SERVICES = ("router", "budget", "cache", "inference", "valkey")
-HELLO, INFERENCE, MESH, HITS, UNTRACED = (
-    *("bare grpc.aio", "inference alone", "mesh, new questions"),
-    *("mesh, cache hits", "mesh, new, traces off"),
-)
+HELLO, INFERENCE, MESH, HITS = "bare grpc.aio", "inference alone", "mesh, new questions", "mesh, cache hits"
+# How many of a hundred requests are traced.
+SAMPLED = {percent: f"mesh, new, {percent} % traced" for percent in (10, 1, 0)}
 CLIENTS = (1, 32)
 
 
@@ -81,7 +80,7 @@ def _asked(seconds: float) -> dict[tuple[str, int], Order]:
         HELLO: partial(Order, "hello"),
         INFERENCE: partial(Order, "inference"),
         MESH: partial(Order, "router"),
-        UNTRACED: partial(Order, "router", traced=False),
+        **{path: partial(Order, "router", traced_percent=percent) for percent, path in SAMPLED.items()},
         HITS: partial(Order, "router", repeats=True),
     }
     return {(path, clients): order(clients, seconds) for clients in CLIENTS for path, order in targets.items()}

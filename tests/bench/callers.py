@@ -92,6 +92,7 @@ class Callers:
         rpc = STREAM_GENERATE if of_router else GENERATE
         self._call = channel.unary_stream(rpc.path, rpc.request.SerializeToString, rpc.response.FromString)
         self._request: Callable[[str, Order], Any] = _of_router if of_router else _of_inference
+        self._asked = 0
         self._metadata = ("authorization", f"Bearer {KEY}") if of_router else (MESH_TOKEN_KEY, MESH_TOKEN)
 
     async def carry_out(self, order: Order) -> Seen:
@@ -119,7 +120,9 @@ class Callers:
 
     async def _answer(self, prompt: str, order: Order) -> tuple[Answer, float]:
         request = self._request(prompt, order)
-        metadata = (self._metadata,) if order.traced else (self._metadata, _UNTRACED)
+        self._asked += 1
+        traced = self._asked * order.traced_percent % 100 < order.traced_percent
+        metadata = (self._metadata,) if traced else (self._metadata, _UNTRACED)
         answer = Answer()
         return answer, await answer.read(self._call(request, metadata=metadata, timeout=_TIMEOUT_SECONDS))
 

@@ -22,7 +22,8 @@ class Order:
     pace: int = 1_000_000
     # The same question each time: the cache has to have the answer. Otherwise every question is new, and it must not.
     repeats: bool = False
-    traced: bool = True
+    # How many of a hundred requests are in a trace that is kept.
+    traced_percent: int = 100
     # For a real engine: the prompt is noise of so many bytes, and the answer as long as it becomes, `tokens` at most.
     prompt_bytes: int = 0
 
