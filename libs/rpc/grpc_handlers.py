@@ -116,8 +116,10 @@ async def _stream(route: Route, request: Any, call: Call, context: Context) -> N
     async with aclosing(responses):
         async for each in responses:
             began = time.monotonic()
-            await _sent(context.write(each))
-            call.sending_seconds += time.monotonic() - began
+            try:
+                await _sent(context.write(each))
+            finally:  # also where a slow reader is given up
+                call.sending_seconds += time.monotonic() - began
 
 
 async def _sent(sending: Awaitable[None]) -> None:

@@ -136,7 +136,10 @@ class ReportedExporter(SpanExporter):
         self._log = structlog.get_logger("telemetry")
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        result = self._inner.export(spans)
+        try:
+            result = self._inner.export(spans)
+        except Exception:  # the SDK would log it, to a logger that is silenced above
+            result = SpanExportResult.FAILURE
         if result is SpanExportResult.SUCCESS:
             self._returned()
         else:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
-# RFC 9110's token, in lower case as gRPC has it.
-_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+# What gRPC allows, which is less than HTTP does.
+_NAME = re.compile(r"[a-z0-9_.-]+")
 
 
 def otlp_headers(*, variable: str | None, file: str | None, environment: Mapping[str, str]) -> dict[str, str]:

@@ -375,8 +375,9 @@ async def test_a_call_is_in_flight_until_it_has_ended(shape: Shape, tmp_path: Pa
     assert recorded.sample("tokenway_rpc_in_flight", method=path) == 0
 
 
-async def test_the_sending_of_messages_is_timed_apart(tmp_path: Path) -> None:
-    """A megabyte at a time to a reader that waits: what flow control holds back is the caller's time."""
+@pytest.mark.parametrize("reads", [True, False], ids=["that reads in the end", "that leaves"])
+async def test_what_a_slow_reader_takes_is_timed_apart(reads: bool, tmp_path: Path) -> None:
+    """Sixteen megabytes, which flow control holds back until somebody reads."""
     recorded, sending = recorded_runtime(), asyncio.get_running_loop().create_future()
 
     async def much(request: StringValue, call: Call) -> AsyncIterator[Message]:
@@ -391,9 +392,12 @@ async def test_the_sending_of_messages_is_timed_apart(tmp_path: Path) -> None:
     async with server:
         client = recorded.runtime.client(server.address, service="much")
         async with client.stream(method_of(Shape.UNARY_STREAM), StringValue(value="all")) as stream:
+            messages = aiter(stream)
+            await anext(messages)  # from now on it is being sent
             await asyncio.wait({sending}, timeout=0.3)
             assert not sending.done(), "the sender waits for its reader"
-            async for _ in stream:
-                pass
+            if reads:
+                async for _ in messages:
+                    pass
         assert await asyncio.wait_for(sending, 5) > 0.2
         await client.close()

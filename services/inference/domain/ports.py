@@ -62,7 +62,7 @@ class Engine(Protocol):
         ...
 
     def load(self) -> Load:
-        """As of now, without waiting."""
+        """As of now, without waiting. Any thread may ask."""
         ...
 
     async def load_change(self) -> None:

@@ -16,6 +16,7 @@ from libs.rpc.server import RpcServer
 from libs.settings.schema import Model, Price, ScriptedEngine
 from libs.testing.runtime import Recorded, recorded_runtime
 from services.inference.config import InferenceConfig
+from services.inference.domain.ports import Gpus
 from services.inference.server import serve
 from tokenway.common.v1 import generation_pb2
 from tokenway.inference.v1 import inference_pb2 as pb
@@ -96,12 +97,12 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(folder: Path) -> AsyncIterator[Served]:
+async def serving(folder: Path, *, gpus: Gpus | None = None) -> AsyncIterator[Served]:
     """One turn, so that a request which begins proves that the one before it has ended."""
     recorded = recorded_runtime()
     described = model(folder / "inference.sock")
     config = InferenceConfig(described, SCRIPT, described.endpoints[0], "127.0.0.1:0", drain_seconds=5)
-    async with serve(config, runtime=recorded.runtime) as server:
+    async with serve(config, runtime=recorded.runtime, gpus=gpus) as server:
         client = recorded.runtime.client(server.address, service="inference")
         try:
             yield Served(client, server, recorded)

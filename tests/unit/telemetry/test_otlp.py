@@ -16,14 +16,17 @@ SPANS = [ReadableSpan("one"), ReadableSpan("two")]
 class ScriptedExporter(SpanExporter):
     """Succeeds and fails as told."""
 
-    def __init__(self, *successes: bool) -> None:
+    def __init__(self, *successes: bool | Exception) -> None:
         self._successes = list(successes)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        return SpanExportResult.SUCCESS if self._successes.pop(0) else SpanExportResult.FAILURE
+        result = self._successes.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return SpanExportResult.SUCCESS if result else SpanExportResult.FAILURE
 
 
-def lines_of(*successes: bool) -> list[str]:
+def lines_of(*successes: bool | Exception) -> list[str]:
     with capture_logs() as lines:
         exporter = ReportedExporter(ScriptedExporter(*successes), address="localhost:4317")
         for _ in successes:
@@ -32,7 +35,7 @@ def lines_of(*successes: bool) -> list[str]:
 
 
 def test_an_outage_and_its_end_are_one_line_each() -> None:
-    assert lines_of(True, False, False, False, True, True) == [
+    assert lines_of(True, False, ValueError("a bug of the exporter"), False, True, True) == [
         "warning: collector unreachable, spans are dropped",
         "info: collector reachable again 6",
     ]
