@@ -12,10 +12,9 @@ from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 from rich.text import Text
 
-from libs.errors import Reason, TokenwayError
-from libs.rpc.client import Stream
 from services.mesh.cli.json_output import print_json
 from services.mesh.cli.receipt import in_one_line
+from tokenway.client import Stream
 from tokenway.router.v1.router_pb2 import Finished, StreamGenerateResponse
 
 
@@ -64,13 +63,11 @@ def receipt_beside_text(finished: Finished) -> None:
         click.echo(line, err=True)
 
 
-async def shown(stream: Stream[StreamGenerateResponse], answer: Answer) -> Finished:
+async def shown(stream: Stream, answer: Answer) -> Finished:
     """Shows the whole stream and returns its last event. STREAM_BROKEN when there is none."""
-    async for event in stream:
+    while (event := await stream.event()) is not None:
         answer.show(event)
-        if event.HasField("finished"):
-            return event.finished
-    raise TokenwayError(Reason.STREAM_BROKEN, "the answer broke off: its stream ended without a last event")
+    return stream.answer.message.finished
 
 
 def without_controls(text: str) -> str:

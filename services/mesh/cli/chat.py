@@ -17,6 +17,7 @@ from services.mesh.cli.place import router_address, router_options
 from services.mesh.cli.question import Question, question_options
 from services.mesh.client.router import RouterAddress, connected
 from services.mesh.state_directory import StateDirectory
+from tokenway.client import Stream
 
 
 @click.command(
@@ -62,7 +63,7 @@ async def _chat(
 ) -> None:
     async with (
         connected(address) as router,
-        router.stream_generate(question.message(), timeout_seconds=timeout_seconds) as stream,
+        Stream(router.stream_generate(question.message(), timeout_seconds=timeout_seconds)) as stream,
     ):
         finished = await shown(stream, answer)
     state.remember_request(finished.receipt.request_id)

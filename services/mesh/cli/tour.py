@@ -16,6 +16,7 @@ from services.mesh.errors import MeshError
 from services.mesh.state_directory import RunningMesh
 from services.mesh.trace.render import print_trees
 from services.mesh.trace.tree import Node
+from tokenway.client import Stream
 from tokenway.client.router import RouterClient
 from tokenway.router.v1.router_pb2 import Finished
 
@@ -54,7 +55,7 @@ class Tour:
 
     async def _ask(self, router: RouterClient, question: Question) -> Finished:
         self._stage.asks(question.prompt)
-        async with router.stream_generate(question.message(), timeout_seconds=_QUESTION_SECONDS) as stream:
+        async with Stream(router.stream_generate(question.message(), timeout_seconds=_QUESTION_SECONDS)) as stream:
             return await shown(stream, TextAnswer(show_receipt=self._stage.receipt))
 
     async def _is_refused(self, router: RouterClient, question: Question) -> None:
