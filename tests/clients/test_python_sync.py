@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
+from dataclasses import dataclass
+from functools import partial
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 from libs.errors import Reason
+from tests.clients.examples import CLIENTS
 from tests.clients.test_python_client import ENDLESS, aborted
 from tests.mesh.in_process import KEY, Mesh, default_mesh
+from tokenway import client
 from tokenway.client import CallError, SyncClient
 
 
@@ -29,6 +34,33 @@ async def test_it_answers_without_an_event_loop(redis_url: str) -> None:
         streamed, whole = await asyncio.to_thread(_asks, mesh)
     assert streamed == whole
     assert "tokenway-client" not in {each.name for each in threading.enumerate()}
+
+
+@dataclass
+class City:
+    name: str
+
+
+def _runs(snippet: str, mesh: Mesh) -> None:
+    given = {
+        "SyncClient": partial(SyncClient, mesh.address),
+        "key": KEY,
+        "City": City,
+        "Place": City,
+        "weather": lambda call: call.arguments_json,
+    }
+    exec(snippet, vars(client) | given)  # noqa: S102 # it is our own
+
+
+async def test_the_lines_in_the_client_s_readme_run(redis_url: str) -> None:
+    readme = (CLIENTS / "python" / "README.md").read_text()
+    (snippet,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    # The scripted engine knows no cities.
+    answerable = snippet.replace("The largest city of Japan?", '[[echo={\\"name\\": \\"Tokyo\\"}]]')
+    assert answerable != snippet
+    async with default_mesh(redis_url) as mesh:
+        await asyncio.to_thread(_runs, answerable, mesh)
+        assert mesh.metrics["router"].sample("llm_requests_total", model="small", status="success") == 3
 
 
 def _leaves(mesh: Mesh) -> None:
