@@ -23,9 +23,10 @@ from libs.rpc.client_metrics import ClientMetrics
 from libs.rpc.method import Shape
 from libs.rpc.middleware.metrics import metrics
 from libs.telemetry import names
-from libs.telemetry.metrics import AttemptMetrics, RequestMetrics
+from libs.telemetry.metrics import RequestMetrics
 from libs.telemetry.otlp import OtlpTarget
 from libs.telemetry.tracing import shut_down, tracer_provider
+from services.router.adapters.attempt_metrics import AttemptMetrics
 from tests.bench.measure import Table, in_turns
 
 # Of a request that the cache has no answer for, beside its root and `route`: each is a CLIENT span and a call counted.

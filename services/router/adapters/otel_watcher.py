@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry
 
 from libs.errors import Reason
 from libs.telemetry import names
-from libs.telemetry.metrics import AttemptMetrics, RequestMetrics
+from libs.telemetry.metrics import RequestMetrics
+from services.router.adapters.attempt_metrics import AttemptMetrics
 from services.router.domain.answer import Outcome, Receipt
 from services.router.domain.route import Plan
 
