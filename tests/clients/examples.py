@@ -103,7 +103,12 @@ EXAMPLES = (
     ),
     Example(
         language="cpp",
-        needs=("g++ --version", "pkg-config --exists grpc++ protobuf", "command -v protoc grpc_cpp_plugin"),
+        needs=(
+            "g++ --version",
+            "pkg-config --exists grpc++ protobuf",
+            "protoc --version",
+            "command -v grpc_cpp_plugin",
+        ),
         packages="g++ pkg-config libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc",
         build="make --silent -j2",
         ask=("build/ask",),

@@ -32,7 +32,7 @@ from tests.mesh.in_process import (
     settings,
 )
 
-pytestmark = pytest.mark.timeout(BUILD_SECONDS + 120)
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(BUILD_SECONDS + 120)]
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN_ID = "00f067aa0ba902b7"
 
