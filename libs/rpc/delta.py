@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Self
 
+from libs.generation.channel import REASONING, TEXT, Channel, ChannelKind, tool_arguments
 from tokenway.common.v1.generation_pb2 import Delta
 
 
@@ -34,3 +36,27 @@ class ProtoDelta:
         # One entry a token, where they were asked for.
         part.logprobs.extend(message.logprobs[:kept])
         return type(self)(part, kept)
+
+    def rewritten(self, rewrite: Callable[[Channel, str], str]) -> Self:
+        """The same tokens and as many pieces, each as `rewrite` returns it."""
+        message = Delta()
+        message.CopyFrom(self.message)
+        message.text[:] = [rewrite(TEXT, each) for each in message.text]
+        message.reasoning[:] = [rewrite(REASONING, each) for each in message.reasoning]
+        for call in message.tool_calls:
+            call.arguments_json = rewrite(tool_arguments(call.index), call.arguments_json)
+        return type(self)(message, self.tokens)
+
+    def without_tokens(self, pieces: Mapping[Channel, str]) -> Self:
+        """Another delta, of these pieces alone, that counts nothing."""
+        message = Delta()
+        for channel, piece in pieces.items():
+            match channel.kind:
+                case ChannelKind.TEXT:
+                    message.text.append(piece)
+                    message.token_counts.append(0)
+                case ChannelKind.REASONING:
+                    message.reasoning.append(piece)
+                case ChannelKind.TOOL_ARGUMENTS:
+                    message.tool_calls.add(index=channel.index, arguments_json=piece)
+        return type(self)(message, 0)

@@ -39,11 +39,13 @@ def inconsistencies(tree: Tree) -> Iterator[Mistake]:
 
 
 def names_are_unique(tree: Tree) -> Iterator[Mistake]:
-    """Models and organisations in the mesh, keys in their organisation."""
+    """Models and organisations in the mesh, keys and guards' patterns in their organisation."""
     yield from _repeated(tree.texts("models.*.name"), "the name {value!r} is taken by {first}")
     yield from _repeated(tree.texts("organisations.*.name"), "the name {value!r} is taken by {first}")
     for path, _ in tree.select("organisations.*"):
-        yield from _repeated(tree.texts(f"organisations.{path[-1]}.keys.*.id"), "the id {value!r} is taken by {first}")
+        here = f"organisations.{path[-1]}"
+        yield from _repeated(tree.texts(f"{here}.keys.*.id"), "the id {value!r} is taken by {first}")
+        yield from _repeated(tree.texts(f"{here}.guards.patterns.*.name"), "the name {value!r} is taken by {first}")
 
 
 def key_hashes_are_unique(tree: Tree) -> Iterator[Mistake]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from libs.settings import addresses
+from libs.settings import addresses, patterns
 
 MICRO_USD_PER_USD = 1_000_000
 
@@ -242,6 +242,39 @@ class CachePolicy(Section):
     reuse_sampled: bool = Field(default=False, description="also answers drawn at a temperature above 0")
 
 
+GuardAction = Literal["off", "redact", "block"]
+
+
+class GuardKinds(Section):
+    """What is done about each kind of content."""
+
+    api_key: GuardAction = Field(default="off", description="keys and tokens of the common forms, private keys")
+    iban: GuardAction = Field(default="off", description="with its checksum")
+    card: GuardAction = Field(default="off", description="payment cards, with their checksum")
+    ssn: GuardAction = Field(default="off", description="US social security numbers")
+    ip: GuardAction = Field(default="off", description="addresses of IPv4 and IPv6")
+    email: GuardAction = "off"
+    phone: GuardAction = Field(default="off", description="international, or as written in North America")
+
+
+class GuardPattern(Section):
+    """A regular expression of the organisation's own."""
+
+    name: Name
+    regex: Annotated[str, AfterValidator(patterns.checked)] = Field(description="at most 64 characters match")
+    input: GuardAction = "block"
+    output: GuardAction = "block"
+
+
+class Guards(Section):
+    """What may be said to models and by them."""
+
+    input: GuardKinds = GuardKinds()
+    output: GuardKinds = GuardKinds()
+    restore: bool = Field(default=False, description="answers get back what was redacted in their question")
+    patterns: tuple[GuardPattern, ...] = Field(default=(), max_length=100)
+
+
 class Limit(Section):
     """The most that may be spent in a calendar window (UTC)."""
 
@@ -270,6 +303,7 @@ class Organisation(Section):
     keys: tuple[Key, ...] = ()
     budgets: tuple[Limit, ...] = ()
     cache: CachePolicy = CachePolicy()
+    guards: Guards | None = Field(default=None, description="absent: nothing is looked for")
 
 
 class Telemetry(Section):

@@ -132,6 +132,9 @@ METRIC_FALLBACKS: Final = "tokenway_fallbacks_total"
 METRIC_OVERHEAD: Final = "tokenway_overhead_seconds"
 METRIC_TOKENS_DISCARDED: Final = "tokenway_tokens_discarded_total"
 METRIC_CLIENT_TOKEN_USAGE: Final = "gen_ai_client_token_usage"  # noqa: S105 # the same
+METRIC_GUARD_VERDICTS: Final = "tokenway_guard_verdicts_total"
+METRIC_GUARD_HELD_SECONDS: Final = "tokenway_guard_held_seconds"
+METRIC_GUARD_HELD_CHARACTERS: Final = "tokenway_guard_held_characters"
 # Of the cache.
 METRIC_CACHE_HIT_RATE: Final = "llm_cache_hit_rate"
 METRIC_CACHE_LOOKUPS: Final = "tokenway_cache_lookups_total"

@@ -11,6 +11,7 @@ from libs.resilience.retry import Retry
 from libs.rpc.tls import Tls
 from libs.settings import schema
 from services.router.domain.catalogue import Model
+from services.router.domain.guards.policy import Action, GuardPolicy, Pattern, Pii
 from services.router.domain.ports import CachePolicy
 
 
@@ -27,6 +28,7 @@ class RouterConfig:
     endpoints: Mapping[str, tuple[str, ...]]
     cache_policies: Mapping[str, CachePolicy]
     metrics_listen: str = "127.0.0.1:0"
+    guards: Mapping[str, GuardPolicy] = field(default_factory=dict)
     tls: Tls | None = None
     drain_seconds: float = 30
     max_concurrent_requests: int = 100
@@ -50,6 +52,7 @@ class RouterConfig:
             models=tuple(_model(each) for each in settings.models),
             endpoints={each.name: each.endpoints for each in settings.models},
             cache_policies={each.name: _policy(each.cache) for each in settings.organisations},
+            guards={each.name: _guards(each.guards) for each in settings.organisations if each.guards},
             tls=Tls(router.tls.certificate_file, router.tls.key_file, router.tls.ca_file) if router.tls else None,
             drain_seconds=router.drain_seconds,
             max_concurrent_requests=router.max_concurrent_requests,
@@ -87,3 +90,12 @@ def _price(price: schema.Price) -> Price:
 
 def _policy(policy: schema.CachePolicy) -> CachePolicy:
     return CachePolicy(policy.enabled, policy.scope, policy.ttl_seconds, policy.reuse_sampled)
+
+
+def _guards(guards: schema.Guards) -> GuardPolicy:
+    patterns = (Pattern(each.name, each.regex, Action(each.input), Action(each.output)) for each in guards.patterns)
+    return GuardPolicy(_actions(guards.input), _actions(guards.output), tuple(patterns), guards.restore)
+
+
+def _actions(kinds: schema.GuardKinds) -> Mapping[Pii, Action]:
+    return {kind: Action(getattr(kinds, kind)) for kind in Pii}

@@ -64,7 +64,13 @@ async def serve(
             budget=budget or BudgetClient(budget_service),
             admission=Admission(max_concurrent_requests=config.max_concurrent_requests),
             tools=tools,
-            policy=Policy(config.retry, config.first_lease_tokens, config.max_cached_tokens, config.cache_policies),
+            policy=Policy(
+                config.retry,
+                config.first_lease_tokens,
+                config.max_cached_tokens,
+                config.cache_policies,
+                config.guards,
+            ),
         )
         keys = keys or await _keys(config, runtime, stack)
         await stack.enter_async_context(tools.background)

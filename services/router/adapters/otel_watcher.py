@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Tracer
 from opentelemetry.util.types import AttributeValue
@@ -11,13 +14,16 @@ from libs.errors import Reason
 from libs.telemetry import names
 from libs.telemetry.metrics import RequestMetrics
 from services.router.adapters.attempt_metrics import AttemptMetrics
+from services.router.adapters.guard_metrics import GuardMetrics
 from services.router.domain.answer import Outcome, Receipt
+from services.router.domain.guards.policy import Direction, Verdict
 from services.router.domain.route import Plan
 
 # A caller that leaves got what it wanted until then; that is nobody's error.
 _ERRORS = frozenset({Outcome.FAILED, Outcome.DEADLINE})
 # The result of an attempt that gave its first token.
 _BEGUN = "begun"
+_GUARD_SPANS = {Direction.INPUT: names.SPAN_GUARD_INPUT, Direction.OUTPUT: names.SPAN_GUARD_OUTPUT}
 
 
 class OtelWatcher:
@@ -26,7 +32,7 @@ class OtelWatcher:
     def __init__(self, *, tracer: Tracer, registry: CollectorRegistry) -> None:
         self._tracer = tracer
         self._metrics = RequestMetrics(registry)
-        self._tries = AttemptMetrics(registry)
+        self._tries, self._guards = AttemptMetrics(registry), GuardMetrics(registry)
 
     def refused(self, reason: Reason) -> None:
         self._tries.refused(reason)
@@ -43,6 +49,23 @@ class OtelWatcher:
             if plan.candidates:
                 span.set_attribute(names.ROUTE_MODEL, plan.candidates[0].name)
             span.set_attribute(names.ROUTE_REASON, plan.why)
+
+    @contextmanager
+    def guarding(self, direction: Direction) -> Iterator[Callable[[Verdict], None]]:
+        # Not the current span: an answer's is open while other things happen.
+        with self._tracer.start_span(
+            _GUARD_SPANS[direction], kind=SpanKind.INTERNAL, record_exception=False, set_status_on_exception=False
+        ) as span:
+
+            def judged(verdict: Verdict) -> None:
+                self._guards.judged(direction, verdict)
+                attributes = {names.GUARD_RULE: verdict.rule, names.GUARD_VERDICT: verdict.action}
+                span.add_event(names.EVENT_GUARD_VERDICT, attributes)
+
+            yield judged
+
+    def held(self, *, seconds: float, characters: int) -> None:
+        self._guards.held(seconds=seconds, characters=characters)
 
     def first_token(self, model: str, *, after_seconds: float) -> None:
         self._metrics.first_token(model, after_seconds=after_seconds)

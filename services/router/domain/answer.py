@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, Self
 
+from libs.generation.channel import Channel
 from libs.money import Price, Usage
 
 
@@ -42,7 +44,7 @@ class Outcome(StrEnum):
 
 
 class Delta(Protocol):
-    """More of an answer. The domain never looks inside: it counts."""
+    """More of an answer. The domain counts what is in it, and has its guards rewrite it."""
 
     @property
     def tokens(self) -> int:
@@ -51,6 +53,14 @@ class Delta(Protocol):
 
     def first(self, tokens: int) -> Self | None:
         """The leading pieces that hold at most so many tokens; None when not even one fits."""
+        ...
+
+    def rewritten(self, rewrite: Callable[[Channel, str], str]) -> Self:
+        """The same tokens, with every piece as `rewrite` returns it; an empty one stays as such."""
+        ...
+
+    def without_tokens(self, pieces: Mapping[Channel, str]) -> Self:
+        """Another delta, of these pieces alone, that counts nothing."""
         ...
 
 

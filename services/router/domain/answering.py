@@ -15,6 +15,7 @@ from services.router.domain.account import Account
 from services.router.domain.answer import CacheVerdict, Delta, Event, Finished, FinishReason, Outcome, Receipt, Started
 from services.router.domain.catalogue import Model
 from services.router.domain.engine_wait import EngineWait
+from services.router.domain.guards.answer_guard import OutputGuard
 from services.router.domain.ports import (
     Booked,
     Cache,
@@ -61,17 +62,19 @@ class Answering:
         trying: Trying,
         storing: Storing,
         wait: EngineWait,
+        guard: OutputGuard,
         remaining_seconds: Callable[[], float | None],
         sending_seconds: Callable[[], float],
         on_receipt: Callable[[Receipt], None],
     ) -> None:
         self._tools, self._plan, self._question = tools, plan, question
         self._request_id, self._account, self._trying, self._storing = request_id, account, trying, storing
-        self._remaining_seconds, self._on_receipt = remaining_seconds, on_receipt
+        self._guard, self._remaining_seconds, self._on_receipt = guard, remaining_seconds, on_receipt
         self._wait, self._sending_seconds = wait, sending_seconds
         self._arrived_at = tools.clock.monotonic()
         self._first_token_seconds: float | None = None
         self._model = plan.candidates[0]
+        self._finish_reason = FinishReason.STOP
 
     async def events(self) -> AsyncGenerator[Event]:
         """Started, deltas, Finished. Leaving early books what was delivered and aborts the engine's work."""
@@ -79,11 +82,13 @@ class Answering:
         try:
             found = await self._look_up_and_reserve()
             answer = self._replayed(found) if isinstance(found, CachedAnswer) else self._generated(found)
-            async with aclosing(answer):
-                async for event in answer:
-                    if isinstance(event, Finished):
-                        outcome = event.receipt.outcome
-                    yield event
+            async with aclosing(self._guard.guarded(answer)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            # The engine is done by now, or aborted where the guard ended the answer.
+            finished = await self._finished(found)
+            outcome = finished.receipt.outcome
+            yield finished
         except TokenwayError as error:
             outcome = Outcome.DEADLINE if error.reason is Reason.OUT_OF_TIME else Outcome.FAILED
             raise
@@ -119,16 +124,15 @@ class Answering:
             return error
         return None
 
-    async def _replayed(self, cached: CachedAnswer) -> AsyncGenerator[Event]:
+    async def _replayed(self, cached: CachedAnswer) -> AsyncGenerator[Started | Delta]:
         # At once: a slow reader must not hold money until its lease expires and is presumed spent.
         _ = self._account.close(Outcome.CACHED, why=self._plan.why)
         yield self._started(CacheVerdict.HIT)
         for delta in cached.deltas:
             yield delta
-        receipt = self._receipt(Outcome.CACHED, booked=None, settled=True, cached=cached)
-        yield Finished(cached.finish_reason, receipt)
+        self._finish_reason = cached.finish_reason
 
-    async def _generated(self, verdict: CacheVerdict) -> AsyncGenerator[Event]:
+    async def _generated(self, verdict: CacheVerdict) -> AsyncGenerator[Started | Delta]:
         async with AsyncExitStack() as stack:
             begun = await self._trying.begin(self._plan, stack)
             self._model = begun.attempt.model
@@ -136,21 +140,19 @@ class Answering:
                 input_tokens=begun.started.input_tokens, cached_input_tokens=begun.started.cached_input_tokens
             )
             yield self._started(verdict)
-            finish_reason: FinishReason | None = None
             async with aclosing(self._joined(begun)) as engine:
                 async for event in engine:
                     if isinstance(event, EngineFinished):
                         self._account.counted(event.usage)
-                        finish_reason = event.finish_reason
+                        self._finish_reason = event.finish_reason
                     elif not isinstance(event, EngineStarted):
                         delta = await self._covered_part(event)
                         if delta is not None:
                             self._storing.add(delta)
                             yield delta
                         if delta is not event:
-                            finish_reason = self._account.ended_by or FinishReason.BUDGET
+                            self._finish_reason = self._account.ended_by or FinishReason.BUDGET
                             break
-        yield await self._finished(finish_reason or FinishReason.STOP)
 
     async def _joined(self, begun: Begun) -> AsyncGenerator[EngineEvent]:
         """The first event and the rest; an engine that fails now has broken an answer that somebody is reading."""
@@ -173,7 +175,15 @@ class Answering:
             self._tools.watcher.discarded(self._model.name, tokens=delta.tokens - delivered)
         return part
 
-    async def _finished(self, finish_reason: FinishReason) -> Finished:
+    async def _finished(self, found: CachedAnswer | CacheVerdict) -> Finished:
+        finish_reason = self._guard.ended_by or self._finish_reason
+        if isinstance(found, CachedAnswer):
+            return Finished(finish_reason, self._receipt(Outcome.CACHED, booked=None, settled=True, cached=found))
+        return await self._settled(finish_reason)
+
+    async def _settled(self, finish_reason: FinishReason) -> Finished:
+        if self._guard.acted:
+            self._storing.drop()
         outcome = Outcome.BUDGET if finish_reason in _BY_BUDGET else Outcome.FINISHED
         settling = self._account.close(outcome, why=self._plan.why)
         storing = self._storing.finish(self._model, self._request_id, self._account.usage, finish_reason)

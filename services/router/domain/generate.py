@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from libs.errors import FieldViolation, Reason, TokenwayError, invalid_request
 from libs.resilience.retry import Retry
@@ -16,6 +16,9 @@ from services.router.domain.answering import Answering, Tools
 from services.router.domain.ask import Ask
 from services.router.domain.catalogue import Model
 from services.router.domain.engine_wait import EngineWait
+from services.router.domain.guards.answer_guard import Unguarded
+from services.router.domain.guards.guard import Guard, Guarded
+from services.router.domain.guards.policy import GuardPolicy
 from services.router.domain.ports import Budget, CachePolicy, CacheQuestion, Engines
 from services.router.domain.principal import Principal
 from services.router.domain.route import Plan, require_candidates, route
@@ -31,6 +34,8 @@ class Policy:
     first_lease_tokens: int
     max_cached_tokens: int
     cache_policies: Mapping[str, CachePolicy]
+    # By organisation; one that is missing has none.
+    guards: Mapping[str, GuardPolicy] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,10 @@ class Generate:
     ) -> None:
         self._models, self._engines, self._budget = tuple(models), engines, budget
         self._admission, self._tools, self._policy, self._sleep = admission, tools, policy, sleep
+        self._guards = {
+            organisation: Guard(each, watcher=tools.watcher, clock=tools.clock)
+            for organisation, each in policy.guards.items()
+        }
 
     def explain(self, ask: Ask, principal: Principal) -> Plan:
         """Where a request would go; it may be nowhere. INVALID_REQUEST for a model that does not exist."""
@@ -75,26 +84,31 @@ class Generate:
         return [(each, self._engines.ready(each.name)) for each in allowed]
 
     async def stream(self, ask: Ask, caller: Caller) -> AsyncGenerator[Event]:
-        """Started, deltas, Finished; see Answering. CONCURRENCY_EXCEEDED, NO_MODEL_QUALIFIES, and what follows."""
+        """Started, deltas, Finished; see Answering. CONCURRENCY_EXCEEDED, CONTENT_REFUSED, NO_MODEL_QUALIFIES …"""
         with ExitStack() as place:
-            plan = self._admitted(ask, caller.principal, place)
-            async with aclosing(self._answering(ask, caller, plan).events()) as events:
+            guarded, plan = await self._admitted(ask, caller.principal, place)
+            async with aclosing(self._answering(guarded, caller, plan).events()) as events:
                 async for event in events:
                     yield event
 
-    def _admitted(self, ask: Ask, principal: Principal, place: ExitStack) -> Plan:
-        """A place among the requests in flight, which the stack gives back, and models to try."""
+    async def _admitted(self, ask: Ask, principal: Principal, place: ExitStack) -> tuple[Guarded, Plan]:
+        """A place among the requests in flight, which the stack gives back; what may be asked, and models to try."""
         try:
             place.enter_context(self._admission.one())
-            plan = self.explain(ask, principal)
+            guarded = await self._guarded(ask, principal)
+            plan = self.explain(guarded.ask, principal)
             self._tools.watcher.routed(plan)
-            return require_candidates(plan)
+            return guarded, require_candidates(plan)
         except TokenwayError as error:
             self._tools.watcher.refused(error.reason)
             raise
 
-    def _answering(self, ask: Ask, caller: Caller, plan: Plan) -> Answering:
-        tools, policy = self._tools, self._policy
+    async def _guarded(self, ask: Ask, principal: Principal) -> Guarded:
+        guard = self._guards.get(principal.organisation)
+        return Guarded(ask, Unguarded()) if guard is None else await guard.question(ask)
+
+    def _answering(self, guarded: Guarded, caller: Caller, plan: Plan) -> Answering:
+        tools, policy, ask = self._tools, self._policy, guarded.ask
         cache_policy = policy.cache_policies.get(caller.principal.organisation, CachePolicy(enabled=False))
         question = CacheQuestion(ask, plan.candidates[0], caller.principal, cache_policy)
         account = Account(
@@ -130,6 +144,7 @@ class Generate:
             trying=trying,
             storing=storing,
             wait=wait,
+            guard=guarded.answer,
             remaining_seconds=caller.remaining_seconds,
             sending_seconds=caller.sending_seconds,
             on_receipt=caller.on_receipt,

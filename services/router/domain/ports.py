@@ -12,6 +12,7 @@ from libs.money import Price, Usage
 from services.router.domain.answer import CachedFrom, CacheVerdict, Delta, FinishReason, Outcome, Receipt
 from services.router.domain.ask import Ask
 from services.router.domain.catalogue import Model
+from services.router.domain.guards.policy import GuardWatcher
 from services.router.domain.principal import Principal
 from services.router.domain.route import Plan
 
@@ -177,7 +178,7 @@ class Budget(Protocol):
         ...
 
 
-class Watcher(Protocol):
+class Watcher(GuardWatcher, Protocol):
     """Sees what is decided: traces and metrics. Never fails."""
 
     def refused(self, reason: Reason) -> None:

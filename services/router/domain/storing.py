@@ -30,10 +30,14 @@ class Storing:
             return
         self._room -= delta.tokens
         if self._room < 0:
-            self.writes = False
-            self._deltas.clear()
+            self.drop()
         else:
             self._deltas.append(delta)
+
+    def drop(self) -> None:
+        """It will not be stored."""
+        self.writes = False
+        self._deltas.clear()
 
     def finish(
         self, model: Model, request_id: str, usage: Usage, finish_reason: FinishReason

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 
 from libs.background import Background
 from libs.errors import Reason, TokenwayError
+from libs.generation.channel import Channel
 from libs.money import Usage, UsageSource
 from libs.resilience.retry import Retry
 from libs.testing.clock import ManualClock
@@ -20,6 +21,7 @@ from services.router.domain.answer import CachedFrom, CacheVerdict, Event, Finis
 from services.router.domain.answering import Tools
 from services.router.domain.ask import Ask
 from services.router.domain.generate import Caller, Generate, Policy
+from services.router.domain.guards.policy import Direction, Verdict
 from services.router.domain.ports import (
     Attempt,
     Booked,
@@ -46,6 +48,12 @@ class Piece:
 
     def first(self, tokens: int) -> Piece | None:
         return Piece(tokens) if tokens > 0 else None
+
+    def rewritten(self, rewrite: Callable[[Channel, str], str]) -> Piece:
+        raise NotImplementedError("nothing is guarded here")
+
+    def without_tokens(self, pieces: Mapping[Channel, str]) -> Piece:
+        raise NotImplementedError("nothing is guarded here")
 
 
 STOP = EngineFinished(FinishReason.STOP, Usage(output_tokens=2))
@@ -154,6 +162,12 @@ class Watching:
         self.routed, self.first_token, self.discarded = world.routed, world.first_token, world.discarded
         self.attempted, self.retried, self.fell_back = world.attempted, world.retried, world.fell_back
         self.ended, self.refused = world.ended_with, world.refused_for
+
+    @contextmanager
+    def guarding(self, direction: Direction) -> Iterator[Callable[[Verdict], None]]:
+        yield lambda verdict: None
+
+    def held(self, *, seconds: float, characters: int) -> None: ...
 
 
 @asynccontextmanager
