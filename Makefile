@@ -58,6 +58,10 @@ generate: setup ## Write anew what is generated: libs/protogen and the schema of
 bench: setup ## Measure, quickly
 	.venv/bin/python -m tests.bench $(ARGS)
 
+.PHONY: bench-guard
+bench-guard: setup ## How well the guards find what they look for, beside two libraries, and what they cost
+	deploy/build/bench_guard.sh $(ARGS)
+
 .PHONY: engine
 engine:
 	deploy/build/engine.sh

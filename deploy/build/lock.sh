@@ -32,6 +32,8 @@ part inference-gpu pyproject.toml requirements/inference-gpu.in --extra inferenc
 part build requirements/build.in
 part dev requirements/dev.in
 part model requirements/model.in
+# In an environment of its own: it need not agree with the others.
+compile --no-annotate requirements/guard-libraries.in --output-file requirements/guard-libraries.txt
 part uv requirements/uv.in
 
 # Apart from the rest: vLLM as its authors list it, which our own cannot be in one resolution with.

@@ -39,10 +39,14 @@ class ProtoDelta:
 
     def rewritten(self, rewrite: Callable[[Channel, str], str]) -> Self:
         """The same tokens and as many pieces, each as `rewrite` returns it."""
-        message = Delta()
-        message.CopyFrom(self.message)
-        message.text[:] = [rewrite(TEXT, each) for each in message.text]
-        message.reasoning[:] = [rewrite(REASONING, each) for each in message.reasoning]
+        given = self.message
+        message = Delta(
+            text=[rewrite(TEXT, each) for each in given.text],
+            token_counts=given.token_counts,
+            logprobs=given.logprobs,
+            reasoning=[rewrite(REASONING, each) for each in given.reasoning],
+            tool_calls=given.tool_calls,
+        )
         for call in message.tool_calls:
             call.arguments_json = rewrite(tool_arguments(call.index), call.arguments_json)
         return type(self)(message, self.tokens)

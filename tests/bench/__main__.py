@@ -8,12 +8,13 @@ import time
 import structlog
 import uvloop
 
-from tests.bench import bench_cache, bench_engine, bench_ledger, bench_mesh, bench_profile, bench_telemetry
+from tests.bench import bench_cache, bench_engine, bench_guard, bench_ledger, bench_mesh, bench_profile, bench_telemetry
 from tests.bench.measure import Bench, machine
 
 BENCHES: dict[str, Bench] = {
     "cache": bench_cache.bench,
     "engine": bench_engine.bench,
+    "guard": bench_guard.bench,
     "ledger": bench_ledger.bench,
     "mesh": bench_mesh.bench,
     "profile": bench_profile.bench,

@@ -13,10 +13,11 @@ import structlog
 
 from libs.errors import TokenwayError
 from libs.rpc.call import current_request_id
+from libs.settings import schema
 from libs.telemetry import logs
 from libs.testing.runtime import MESH_TOKEN
 from services.mesh.client.router import RouterAddress, connected
-from tests.mesh.in_process import KEY, Mesh, events, model, question, running, settings
+from tests.mesh.in_process import KEY, Mesh, events, limit, model, organisations, question, running, settings
 
 CANARY = "canary-4711"
 FOREIGN_KEY = f"tw_{CANARY}"
@@ -63,6 +64,35 @@ async def test_nothing_that_a_caller_sends_or_gets_is_written_down(redis_url: st
     for text in (lines, spans, " ".join(told)):
         for secret in (CANARY, KEY, MESH_TOKEN):
             assert secret not in text, text[max(0, text.find(secret) - 500) : text.find(secret) + 100]
+
+
+GUARDED_ENDINGS = (
+    "",  # redacted in the question, restored in the answer
+    "[[echo=reply to other-{secret} soon]]",  # redacted in the answer
+    "[[echo=it is falcon-{canary} indeed]]",  # stopped
+    "falcon-{canary}",  # refused
+    "[[echo=reply to other-{secret} soon]] [[fault:cut_after=3]]",  # broken off while it is held
+)
+
+
+async def test_what_a_guard_finds_is_written_down_nowhere(redis_url: str, written: io.StringIO) -> None:
+    secret = f"{CANARY}@example.com"
+    rule = schema.GuardPattern(name="falcon", regex="falcon-canary-[0-9]{4}")
+    kinds = schema.GuardKinds(email="redact")
+    guards = schema.Guards(input=kinds, output=kinds, restore=True, patterns=(rule,))
+    told: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="tw-") as name:
+        given = tuple(each.model_copy(update={"guards": guards}) for each in organisations(limit("100")))
+        async with running(settings(Path(name), redis_url, organisations=given)) as mesh:
+            for ending in GUARDED_ENDINGS:
+                text = ending.format(secret=secret, canary=CANARY)
+                told.append(await outcome(mesh, f"I am {secret}. {text}"))
+            await mesh.settled()
+        spans = " ".join(each.to_json() for each in mesh.recorded.spans())
+    assert all(each in spans for each in ("pii.email", "pattern.falcon"))
+    assert "CONTENT_REFUSED" in " ".join(told)
+    for text in (written.getvalue(), spans, " ".join(told)):
+        assert CANARY not in text, text[max(0, text.find(CANARY) - 500) : text.find(CANARY) + 100]
 
 
 async def outcome(mesh: Mesh, text: str, *, key: str = KEY, timeout_seconds: float = 10, **fields: object) -> str:

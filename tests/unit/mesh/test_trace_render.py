@@ -55,6 +55,16 @@ def test_a_failed_span_says_why() -> None:
     assert "FAILED: the engine died  UNAVAILABLE  error=ENGINE_DEAD" in printed(span)
 
 
+def test_a_guard_says_which_rule_decided_what() -> None:
+    verdicts = tuple(
+        SpanEvent("verdict", 0, {names.GUARD_RULE: rule, names.GUARD_VERDICT: verdict})
+        for rule, verdict in (("pii.email", "redact"), ("pattern.falcon", "block"))
+    )
+    text = printed(ended_span("1", name="guard.output", events=verdicts))
+    assert "(rule=pii.email verdict=redact)" in text
+    assert "(rule=pattern.falcon verdict=block)" in text
+
+
 def test_an_orphan_says_that_its_parent_did_not_come() -> None:
     assert "(its parent 0000000000000009 did not come)" in printed(ended_span("2", parent="9"))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
+from functools import cache
 
 import phonenumbers
 import regex
@@ -73,12 +74,14 @@ def email(text: str) -> int:
 
 def phone(text: str) -> int:
     """An international number, `+` or `00` first, that its country gives out."""
-    return next((end for end in _ends(text) if _is_phone(text[:end].replace("00", "+", text[:2] == "00"), None)), 0)
+    ends = _ends(text)
+    return next((end for end in ends if _is_phone("+" + text[:end].removeprefix("00").removeprefix("+"))), 0)
 
 
 def phone_us(text: str) -> int:
-    """A number of the North American plan."""
-    return len(text) if _is_phone(text, "US") else 0
+    """A number of the North American plan, where all depends on the area."""
+    digits = "".join(filter(str.isdigit, text))
+    return len(text) if _is_american_area(digits[-10:-7]) else 0
 
 
 def secret(text: str) -> int:
@@ -116,8 +119,13 @@ def _is_somebodys(text: str) -> bool:
     return not nobodys and (address.version == 6 or not address.is_reserved)
 
 
-def _is_phone(text: str, region: str | None) -> bool:
+def _is_phone(text: str) -> bool:
     try:
-        return phonenumbers.is_valid_number(phonenumbers.parse(text, region))
+        return phonenumbers.is_valid_number(phonenumbers.parse(text))
     except phonenumbers.NumberParseException:
         return False
+
+
+@cache
+def _is_american_area(area: str) -> bool:
+    return _is_phone(f"+1 {area} 234 5678")

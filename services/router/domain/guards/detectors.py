@@ -69,9 +69,9 @@ DETECTORS: Mapping[Pii, tuple[Shape, ...]] = {
         ),
     ),
     Pii.EMAIL: (
-        # A domain without a dot in 28 characters is certain too: else a long one would have to be held whole.
+        # A domain without a dot in 29 characters is certain too: else a long one would have to be held whole.
         Shape(
-            body=r"\w[\w.%+'-]{0,31}@[^\W_](?:[\w.-]{0,26}\.[^\W\d_]{2}|[\w-]{27})",
+            body=r"\w[\w.%+'-]{0,31}@[^\W_](?:[\w.-]{0,21}\.[^\W\d_]{2,8}|[\w-]{28})",
             check=checks.email,
             unit=r"[\w-]|\.\w",
             needs="@",

@@ -15,8 +15,9 @@ import regex
 
 from services.router.domain.guards.rule import MAX_HELD_CHARACTERS, Rule, Shape
 
-# A pattern that takes longer over a few characters has met what makes it explode.
-TIME_LIMIT_SECONDS = 0.1
+# A pattern that takes longer has met what makes it explode: ten times what the slowest of ours takes on a busy machine.
+_LEAST_TIME_LIMIT_SECONDS = 0.1
+_TIME_LIMIT_SECONDS_PER_CHARACTER = 5e-6
 # No text holds a lone surrogate: protobuf's strings are UTF-8.
 _NEVER = "\ud800"
 # What the bodies that have `needs` are made of, up to their first space.
@@ -84,7 +85,7 @@ class Matches:
 
     def _next(self, rule: Rule, pattern: regex.Pattern[str], at: int) -> tuple[Rule, regex.Pattern[str], int, int]:
         text = self._text
-        while match := pattern.search(text, at, timeout=TIME_LIMIT_SECONDS):
+        while match := pattern.search(text, at, timeout=_time_limit_seconds(text)):
             if length := rule.shape.check(match.group()):
                 return rule, pattern, match.start(), match.start() + length
             at = match.start() + 1
@@ -109,6 +110,10 @@ class Tail:
         return at, not undecided
 
 
+def _time_limit_seconds(text: str) -> float:
+    return _LEAST_TIME_LIMIT_SECONDS + _TIME_LIMIT_SECONDS_PER_CHARACTER * len(text)
+
+
 def _compiled(shapes: Iterable[Shape]) -> regex.Pattern[str]:
     return regex.compile("|".join(f"{each.before}(?:{each.body}){each.after}" for each in shapes))
 
@@ -121,5 +126,5 @@ def _beginning(shapes: Iterable[Shape]) -> regex.Pattern[str]:
 
 
 def _partial(beginning: regex.Pattern[str], text: str, at: int) -> int:
-    match = beginning.search(text, at, partial=True, timeout=TIME_LIMIT_SECONDS)
+    match = beginning.search(text, at, partial=True, timeout=_time_limit_seconds(text))
     return match.start() if match else len(text)

@@ -83,7 +83,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 27
     """NOT_FOUND: nothing of that name. {"resource": "key", "name": "ci"}"""
     ERROR_REASON_CONTENT_REFUSED: _ErrorReason.ValueType  # 28
-    """INVALID_ARGUMENT: the content was refused by an input guard. {"rule": "pii.card"}"""
+    """INVALID_ARGUMENT: a guard of the organisation refused the content, with BadRequest field by field: {"rule":
+    "pii.card"}; or the provider that it was sent to did: {"rule": "provider.content_filter"}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reasons, stable for programs."""
@@ -147,5 +149,7 @@ ERROR_REASON_DRAINING: ErrorReason.ValueType  # 26
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 27
 """NOT_FOUND: nothing of that name. {"resource": "key", "name": "ci"}"""
 ERROR_REASON_CONTENT_REFUSED: ErrorReason.ValueType  # 28
-"""INVALID_ARGUMENT: the content was refused by an input guard. {"rule": "pii.card"}"""
+"""INVALID_ARGUMENT: a guard of the organisation refused the content, with BadRequest field by field: {"rule":
+"pii.card"}; or the provider that it was sent to did: {"rule": "provider.content_filter"}
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -70,7 +70,7 @@ class _FinishReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FinishRe
     FINISH_REASON_BUDGET_UNAVAILABLE: _FinishReason.ValueType  # 5
     """The budget service could not be asked for more in time; all that was paid for has been delivered."""
     FINISH_REASON_CONTENT_FILTER: _FinishReason.ValueType  # 6
-    """An output guard stopped the answer."""
+    """An output guard of the organisation stopped the answer, or the provider's own filter did; what came is billed."""
 
 class FinishReason(_FinishReason, metaclass=_FinishReasonEnumTypeWrapper):
     """Why an answer ended."""
@@ -88,7 +88,7 @@ FINISH_REASON_BUDGET: FinishReason.ValueType  # 4
 FINISH_REASON_BUDGET_UNAVAILABLE: FinishReason.ValueType  # 5
 """The budget service could not be asked for more in time; all that was paid for has been delivered."""
 FINISH_REASON_CONTENT_FILTER: FinishReason.ValueType  # 6
-"""An output guard stopped the answer."""
+"""An output guard of the organisation stopped the answer, or the provider's own filter did; what came is billed."""
 Global___FinishReason: _TypeAlias = FinishReason  # noqa: Y015
 
 @_typing.final
@@ -652,7 +652,10 @@ class Delta(_message.Message):
     TOOL_CALLS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def text(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Pieces of text in order. A piece is never split or trimmed by the mesh; joined they are the answer."""
+        """Pieces of text in order; joined they are the answer. The mesh never changes a piece, but where the organisation's
+        policy guards its answers: a guard may hold back the end of a piece, which then begins a later one, and replaces
+        what the policy says.
+        """
 
     @_builtins.property
     def token_counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:

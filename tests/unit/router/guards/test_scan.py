@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from services.router.domain.guards.rule import MAX_HELD_CHARACTERS
 from services.router.domain.guards.scan import Scan
-from tests.guards.labelled import labelled
-from tests.guards.scanning import RULES, SCANNER, at_once, by_hand, streamed
+from tests.unit.router.guards.labelled import labelled
+from tests.unit.router.guards.scanning import RULES, SCANNER, at_once, by_hand, streamed
 
 TEXTS = sorted({each.text for each in labelled()})
 # Content and what stands beside it: adjacent, overlapping, broken off, more than one at a time.
@@ -34,7 +34,7 @@ AWKWARD = (
     "aab aaabbb aaaaaaab ORD-123-456-789 ORD-123-456",
     "sk-" + "aB3" * 40 + " and sk-" + "x" * 40,
     "tw_" + "q7_" * 20 + ".",
-    "é@ü.de 👩‍👩‍👧 a\u0301b@c.de 𝟜𝟙𝟙𝟙",
+    "é@ü.de \U0001f469\u200d\U0001f467 a\u0301b@c.de \U0001d7dc1111",
     "x" * 100 + "@example.com",
     "a@" + "b" * 70 + ".com",
     "action@" + "0123456789abcdef" * 3,
