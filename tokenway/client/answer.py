@@ -20,12 +20,16 @@ Form = TypeVar("Form")
 class FinishReason(StrEnum):
     """Why an answer ended: the names of `tokenway.common.v1.FinishReason`, where each is explained."""
 
+    UNSPECIFIED = "UNSPECIFIED"  # a mesh that is newer than this client has more
     STOP = "STOP"
     LENGTH = "LENGTH"
     TOOL_CALLS = "TOOL_CALLS"
     BUDGET = "BUDGET"
     BUDGET_UNAVAILABLE = "BUDGET_UNAVAILABLE"
     CONTENT_FILTER = "CONTENT_FILTER"
+
+
+_FINISH_REASONS = {ProtoFinishReason.Value(f"FINISH_REASON_{each}"): each for each in FinishReason}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,7 @@ class Answer:
 
     @property
     def finish_reason(self) -> FinishReason:
-        name = ProtoFinishReason.Name(self.message.finished.finish_reason)
-        return FinishReason(name.removeprefix("FINISH_REASON_"))
+        return _FINISH_REASONS.get(self.message.finished.finish_reason, FinishReason.UNSPECIFIED)
 
     @property
     def receipt(self) -> Receipt:

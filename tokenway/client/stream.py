@@ -36,7 +36,7 @@ class Stream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._open.aclose()
+        await self._open.__aexit__(kind, error, traceback)
 
     def __aiter__(self) -> Self:
         return self
@@ -73,9 +73,9 @@ class Stream:
     async def _next(self) -> StreamGenerateResponse | None:
         if self._messages is None:
             self._messages = aiter(await self._open.enter_async_context(self._opening))
-        async for event in self._messages:
-            return event
-        await self._open.aclose()
-        if not self._finished:
-            raise TokenwayError(Reason.STREAM_BROKEN, "the answer broke off: its stream ended without a last event")
-        return None
+        event = await anext(self._messages, None)
+        if event is None:
+            await self._open.aclose()
+            if not self._finished:
+                raise TokenwayError(Reason.STREAM_BROKEN, "the answer broke off: its stream ended without a last event")
+        return event

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tokenway.client import FinishReason, assistant, system, tool, tool_result, user
+from tokenway.client import assistant, system, tool, tool_result, user
 from tokenway.client.question import request_of
 from tokenway.common.v1 import generation_pb2 as pb
 from tokenway.router.v1.router_pb2 import CacheControl, GenerateRequest, Requirements
@@ -79,8 +79,3 @@ def test_a_ready_request_is_not_changed_by_what_is_added_to_it() -> None:
     assert request.prompt == "Once upon"
     assert request.sampling == pb.Sampling(max_tokens=5, temperature=0)
     assert ready.sampling == pb.Sampling(max_tokens=5)
-
-
-def test_every_reason_to_finish_has_its_name() -> None:
-    told = {each.removeprefix("FINISH_REASON_") for each in pb.FinishReason.keys()}  # noqa: SIM118 # not a mapping
-    assert {*FinishReason, "UNSPECIFIED"} == told
