@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,9 +17,10 @@ from typing import Any
 import jsonschema
 import pytest
 
+from libs.testing.certificates import authority
 from libs.testing.valkey import RedisServer
 from services.mesh.doctor.examination import NAMES
-from tests.mesh_cli.command import Tokenway, scripted
+from tests.mesh_cli.command import SCRIPTED, Tokenway, scripted
 
 pytestmark = pytest.mark.processes
 
@@ -75,6 +79,31 @@ def test_a_mesh_that_runs_is_well(mesh: Tokenway) -> None:
     assert (mesh.state / "api-key").read_text() not in str(findings)
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made by openssl")
+def test_a_mesh_behind_certificates_is_asked_with_them(tokenway: Tokenway, tmp_path: Path) -> None:
+    made = authority(tmp_path, "ours").tls("mesh", days=30)
+    tls = {"certificate_file": made.certificate_file, "key_file": made.key_file}
+    with contextlib.ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(4)]
+        router, cache, budget, model = (f"127.0.0.1:{each.getsockname()[1]}" for each in taken)
+    config = scripted(
+        tmp_path,
+        services={"router": {"listen": router, "tls": tls}, "cache": {"listen": cache}, "budget": {"listen": budget}},
+        models=[{**SCRIPTED["models"][0], "endpoints": [model]}],
+        mesh_tls={**tls, "ca_file": made.ca_file},
+    )
+    up = tokenway.up(config)
+    code, findings = examined(tokenway)
+    assert up.end() == 0
+    assert (code, wrong(findings)) == (0, set())
+    assert {subject for check, subject in findings if check == "certificates"} == {"services.router.tls", "mesh_tls"}
+    asked = {subject: each["verdict"] for (check, subject), each in findings.items() if check == "mesh"}
+    assert asked == {"cache": "ok", "budget": "ok", "small-0": "ok", "router": "skipped"}
+    held = [each["says"] for (check, _), each in findings.items() if check == "ports"]
+    assert len(held) == 4
+    assert all("is held by the mesh that runs here" in each for each in held)
+
+
 def test_people_get_a_line_for_each_finding_and_its_cure_beside_it(tokenway: Tokenway, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -130,8 +159,6 @@ def test_every_mistake_of_a_configuration_is_a_finding(tokenway: Tokenway, tmp_p
 
 
 def test_a_configuration_that_is_no_file_holds_nothing(tokenway: Tokenway, tmp_path: Path) -> None:
-    import os
-
     os.mkfifo(tmp_path / "fifo")
     done = tokenway.run("doctor", "--json", "--config", str(tmp_path / "fifo"))
     assert done.returncode == 1

@@ -54,8 +54,14 @@ def doctor(*, file: Path | None, state: StateDirectory, as_json: bool) -> int:
     command or the line of the configuration that mends it. Nothing is changed. Everything is examined at once and each
     thing within its time, 65 seconds for the slowest: nothing that hangs holds it.
     """
-    chosen = file or (state.configuration_file if state.running() else DEFAULT_CONFIGURATION)
-    admit = partial(admitted, file=chosen, state=state, environment=os.environ, default_model=default_model_path())
+    admit = partial(
+        admitted,
+        file=file,
+        default=DEFAULT_CONFIGURATION,
+        state=state,
+        environment=os.environ,
+        default_model=default_model_path(),
+    )
     console = Console(stderr=True)
     if as_json or not console.is_terminal:
         report = asyncio.run(examine(admit))

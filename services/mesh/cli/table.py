@@ -16,7 +16,9 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str | Text]], *
         for line in _plain(headings, [[str(cell) for cell in row] for row in rows]):
             console.print(line, soft_wrap=True, markup=False, highlight=False, emoji=False)
         return
-    table = Table(*headings, box=box.SIMPLE_HEAD, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")  # a path that is cut off is none
     for row in rows:
         table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     console.print(table)

@@ -16,6 +16,8 @@ from services.mesh.doctor.finding import Finding, ok, skipped, wrong
 from services.mesh.doctor.patient import Patient
 
 _CONNECT_SECONDS = 3.0
+_CURE = "start it, or let telemetry.otlp_endpoint name where it is"
+_PORTS = "let telemetry.otlp_endpoint and otlp_protocol name its OTLP port: 4317 for grpc, 4318 for http, by custom"
 
 
 def check(patient: Patient) -> Collector:
@@ -61,10 +63,6 @@ class Collector:
             yield wrong("target", f"{self.target.address}: {error}", cure=_CURE)
             return
         yield await _export(self.target)
-
-
-_CURE = "start it, or let telemetry.otlp_endpoint name where it is"
-_PORTS = "let telemetry.otlp_endpoint and otlp_protocol name its OTLP port: 4317 for grpc, 4318 for http, by custom"
 
 
 async def _connect(target: OtlpTarget) -> None:

@@ -31,15 +31,21 @@ async def examine(admit: Callable[[], Patient], *, names: Iterable[str] = NAMES)
     except TimeoutError:
         says = f"the configuration could not be read within {_READING_SECONDS:g} s"
         return Report((Examined("configuration", (wrong("file", says, cure="name a plain file with --config"),)),))
-    return Report(tuple(await asyncio.gather(*(_examined(name, patient) for name in names))))
+    # All of them before any begins: an import stops the loop, for seconds where the disk is cold, while time runs.
+    loaded = [_loaded(name, patient) for name in names]
+    return Report(tuple(await asyncio.gather(*(_examined(each) for each in loaded))))
 
 
-async def _examined(name: str, patient: Patient) -> Examined:
+def _loaded(name: str, patient: Patient) -> Check | Examined:
     try:
         check: Check = importlib.import_module(f"services.mesh.doctor.{name}").check(patient)
     except ImportError as error:
         return Examined(name, (wrong("package", f"{error.name or 'a package'} cannot be imported", cure="make setup"),))
-    return await outcome(check)
+    return check
+
+
+async def _examined(loaded: Check | Examined) -> Examined:
+    return loaded if isinstance(loaded, Examined) else await outcome(loaded)
 
 
 async def outcome(check: Check) -> Examined:
@@ -51,7 +57,11 @@ async def outcome(check: Check) -> Examined:
                 found.append(finding)  # noqa: PERF401 - what was found before a failure stays
     except TimeoutError:
         found.append(
-            wrong("time", f"no end after {check.limit_seconds:g} s", cure="what was not examined hangs: see above")
+            wrong(
+                "time",
+                f"no end after {check.limit_seconds:g} s",
+                cure="try again when the machine is less busy; else what it asks hangs",
+            )
         )
     except Exception as error:  # one check that fails must not hide what the others find
         found.append(wrong("check", f"failed itself: {type(error).__name__}: {error}", cure="please report this"))

@@ -21,7 +21,8 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def check(patient: Patient) -> InThread:
-    secrets = tuple(_secrets(patient.settings)) if patient.settings else ()
+    # One key may serve two purposes.
+    secrets = tuple(dict.fromkeys(_secrets(patient.settings))) if patient.settings else ()
     return InThread(Files(state=patient.state, secrets=secrets))
 
 

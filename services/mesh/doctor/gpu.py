@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from services.mesh.doctor.check import InThread
@@ -18,11 +19,12 @@ _GIB = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a replica wants: so many GPUs, this share of the memory of each, and these weights over all of them."""
+    """What a replica wants: so many GPUs, this share of the memory of each, and over all of them what `weigh` says."""
 
     gpus: int
     share: float
-    weights_bytes: int
+    # Looks at files, so it may block.
+    weigh: Callable[[], int]
     replicas: int = 1
 
 
@@ -32,7 +34,7 @@ def check(patient: Patient) -> InThread:
         name: Need(
             gpus=each.tensor_parallel_size,
             share=each.gpu_memory_utilization,
-            weights_bytes=size_bytes(patient.model_folder(each)),
+            weigh=partial(size_bytes, patient.model_folder(each)),
             replicas=replicas[name],
         )
         for name, each in patient.vllm_engines().items()
@@ -102,7 +104,7 @@ class Gpu:
         if len(gpus) < need.gpus:
             says = f"{name} is spread over {need.gpus} GPUs; there are {len(gpus)}"
             return wrong(name, says, cure=f"{engine}.tensor_parallel_size: {max(1, len(gpus))}")
-        weights = need.weights_bytes / need.gpus
+        weights = need.weigh() / need.gpus
         for gpu in gpus[: need.gpus]:
             share = need.share * gpu.total_bytes
             if weights > share:

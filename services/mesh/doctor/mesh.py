@@ -85,8 +85,8 @@ class Mesh:
             async with connected(router) as client:
                 models = (await client.list_models(timeout_seconds=_ANSWER_SECONDS)).models
         except TokenwayError as error:
-            if running.tls:  # for its own hosts' names, by an authority that is not ours to know
-                yield skipped("models", f"the router's certificate is not for {running.router}")
+            if running.tls:  # by an authority and for names that are not ours to know
+                yield skipped("router", f"its certificate is none that this command trusts, for {running.router}")
             else:
                 yield wrong("models", f"the router does not list them: {error}", cure=_logs(self.state, "router"))
             return

@@ -46,17 +46,21 @@ class Patient:
         return self.default_model if engine.model_path == "default" else Path(engine.model_path)
 
 
-def admitted(*, file: Path, state: StateDirectory, environment: Mapping[str, str], default_model: Path) -> Patient:
-    """Reads the configuration. Blocks as long as the file does."""
-    settings, mistakes = _loaded(file, environment)
+def admitted(
+    *, file: Path | None, default: Path, state: StateDirectory, environment: Mapping[str, str], default_model: Path
+) -> Patient:
+    """Reads the configuration: the file, else that of the mesh that runs, else the default. Blocks as they do."""
+    running = state.running()
+    chosen = file or (state.configuration_file if running else default)
+    settings, mistakes = _loaded(chosen, environment)
     return Patient(
-        file=file,
+        file=chosen,
         state=state,
         environment=environment,
         default_model=default_model,
         settings=settings,
         mistakes=mistakes,
-        running=state.running(),
+        running=running,
     )
 
 

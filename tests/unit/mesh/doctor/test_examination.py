@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -88,6 +89,24 @@ async def test_a_package_that_is_missing_is_a_finding(tmp_path: Path, monkeypatc
     assert report.examined[0].findings[0].cure == "make setup"
 
 
+async def test_everything_is_loaded_before_anything_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = []
+
+    class Recorded(Scripted):
+        async def findings(self) -> AsyncIterator[Finding]:
+            events.append("begins")
+            yield ok("a", "fine")
+
+    def load(patient: Patient) -> Recorded:
+        events.append("loaded")
+        return Recorded()
+
+    for name in ("one", "two"):
+        monkeypatch.setitem(sys.modules, f"services.mesh.doctor.{name}", SimpleNamespace(check=load))
+    await examine(lambda: patient(tmp_path), names=("one", "two"))
+    assert events == ["loaded", "loaded", "begins", "begins"]
+
+
 async def test_a_configuration_that_cannot_be_read_in_time_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.mesh.doctor.examination._READING_SECONDS", 0.05)
     let_go = threading.Event()
@@ -129,5 +148,9 @@ def test_the_worst_finding_is_the_verdict(found: tuple[Finding, ...], verdict: V
 
 def patient(folder: Path) -> Patient:
     return admitted(
-        file=folder / "mesh.yaml", state=StateDirectory(folder / "state"), environment={}, default_model=folder / "none"
+        file=folder / "mesh.yaml",
+        default=folder / "none",
+        state=StateDirectory(folder / "state"),
+        environment={},
+        default_model=folder / "none",
     )

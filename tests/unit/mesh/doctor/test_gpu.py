@@ -47,56 +47,60 @@ class FakeNvml:
         return SimpleNamespace(total=80 * GIB, free=self._free[gpu] * GIB)
 
 
-def found(nvml: Any, need: Need, *, in_use: bool = False) -> list[Finding]:
-    gpu = Gpu(needs={"large": need}, not_needed="", nvml=nvml, in_use=in_use)
+def need(gpus: int, share: float, weights_bytes: int, *, replicas: int = 1) -> Need:
+    return Need(gpus, share, lambda: weights_bytes, replicas)
+
+
+def found(nvml: Any, wanted: Need, *, in_use: bool = False) -> list[Finding]:
+    gpu = Gpu(needs={"large": wanted}, not_needed="", nvml=nvml, in_use=in_use)
     return list(gpu.findings())
 
 
 @pytest.mark.parametrize(
-    ("free", "need", "verdict", "cure"),
+    ("free", "wanted", "verdict", "cure"),
     [
-        ((80,), Need(1, 0.9, 16 * GIB), Verdict.OK, ""),
-        ((60,), Need(1, 0.9, 16 * GIB), Verdict.WRONG, "gpu_memory_utilization: 0.75"),
-        ((80,), Need(1, 0.9, 140 * GIB), Verdict.WRONG, "tensor_parallel_size: more GPUs"),
-        ((80,), Need(2, 0.9, 140 * GIB), Verdict.WRONG, "tensor_parallel_size: 1"),
-        ((80, 80), Need(2, 0.9, 140 * GIB), Verdict.OK, ""),
-        ((80, 10), Need(2, 0.9, 140 * GIB), Verdict.WRONG, "gpu_memory_utilization: 0.12"),
-        ((), Need(1, 0.9, GIB), Verdict.WRONG, "tensor_parallel_size: 1"),
+        ((80,), need(1, 0.9, 16 * GIB), Verdict.OK, ""),
+        ((60,), need(1, 0.9, 16 * GIB), Verdict.WRONG, "gpu_memory_utilization: 0.75"),
+        ((80,), need(1, 0.9, 140 * GIB), Verdict.WRONG, "tensor_parallel_size: more GPUs"),
+        ((80,), need(2, 0.9, 140 * GIB), Verdict.WRONG, "tensor_parallel_size: 1"),
+        ((80, 80), need(2, 0.9, 140 * GIB), Verdict.OK, ""),
+        ((80, 10), need(2, 0.9, 140 * GIB), Verdict.WRONG, "gpu_memory_utilization: 0.12"),
+        ((), need(1, 0.9, GIB), Verdict.WRONG, "tensor_parallel_size: 1"),
     ],
 )
 def test_memory_is_held_against_what_the_model_wants(
-    free: tuple[int, ...], need: Need, verdict: Verdict, cure: str
+    free: tuple[int, ...], wanted: Need, verdict: Verdict, cure: str
 ) -> None:
     nvml = FakeNvml(*free)
-    model = about(found(nvml, need), "large")
+    model = about(found(nvml, wanted), "large")
     assert model.verdict is verdict
     assert cure in model.cure
     assert not nvml.open
 
 
 def test_models_and_replicas_share_what_there_is() -> None:
-    half = Need(1, 0.45, 16 * GIB)
+    half = need(1, 0.45, 16 * GIB)
     for needs, wrong in (
         ({"a": half, "b": half}, set()),
         ({"a": half, "b": half, "c": half}, {"c"}),
-        ({"a": Need(1, 0.45, 16 * GIB, replicas=3)}, {"a"}),
+        ({"a": need(1, 0.45, 16 * GIB, replicas=3)}, {"a"}),
     ):
         found = verdicts(Gpu(needs=needs, not_needed="", nvml=FakeNvml(80), in_use=False).findings())
         assert {name for name, verdict in found.items() if verdict is Verdict.WRONG} == wrong
 
 
 def test_memory_that_the_running_mesh_has_is_not_missed() -> None:
-    assert about(found(FakeNvml(2), Need(1, 0.9, 16 * GIB), in_use=True), "large").verdict is Verdict.OK
+    assert about(found(FakeNvml(2), need(1, 0.9, 16 * GIB), in_use=True), "large").verdict is Verdict.OK
 
 
 def test_without_a_driver_it_is_wrong_and_without_the_library_skipped() -> None:
-    assert verdicts(found(FakeNvml(away=True), Need(1, 0.9, GIB))) == {"driver": Verdict.WRONG}
-    assert verdicts(found(None, Need(1, 0.9, GIB))) == {"driver": Verdict.SKIPPED}
+    assert verdicts(found(FakeNvml(away=True), need(1, 0.9, GIB))) == {"driver": Verdict.WRONG}
+    assert verdicts(found(None, need(1, 0.9, GIB))) == {"driver": Verdict.SKIPPED}
 
 
 def test_a_gpu_that_was_lost_is_a_finding_and_the_library_is_closed() -> None:
     nvml = FakeNvml(80, lost=True)
-    assert found(nvml, Need(1, 0.9, GIB))[-1].says == "a GPU does not answer: GPU is lost"
+    assert found(nvml, need(1, 0.9, GIB))[-1].says == "a GPU does not answer: GPU is lost"
     assert not nvml.open
 
 

@@ -11,7 +11,7 @@ import pytest
 from services.mesh.doctor import machine
 from services.mesh.doctor.clock import Clock
 from services.mesh.doctor.finding import Finding, Verdict
-from services.mesh.doctor.machine import GIB, Machine
+from services.mesh.doctor.machine import GIB, Engine, Machine
 from services.mesh.doctor.memory import available_bytes
 from tests.unit.mesh.doctor.found import about, all_of, verdicts
 
@@ -19,12 +19,11 @@ Usage = namedtuple("Usage", "total used free")
 
 
 def found(
-    folder: Path, *, engines_bytes: int = 0, most_requests: int = 100, model: Path | None = None
+    folder: Path, *, cache_bytes: int | None = None, most_requests: int = 100, model: Path | None = None
 ) -> list[Finding]:
+    engines = () if cache_bytes is None else (Engine(folder, cache_bytes),)
     return list(
-        Machine(
-            state=folder / "state" / "deeper", model=model, most_requests=most_requests, engines_bytes=engines_bytes
-        ).findings()
+        Machine(state=folder / "state" / "deeper", model=model, most_requests=most_requests, engines=engines).findings()
     )
 
 
@@ -51,7 +50,7 @@ def test_models_on_the_cpu_must_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int | None, verdict: Verdict
 ) -> None:
     monkeypatch.setattr(machine, "available_bytes", lambda: free)
-    assert about(found(tmp_path, engines_bytes=2 * GIB), "memory").verdict is verdict
+    assert about(found(tmp_path, cache_bytes=GIB // 2), "memory").verdict is verdict
 
 
 @pytest.mark.parametrize(
