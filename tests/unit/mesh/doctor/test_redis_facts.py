@@ -77,7 +77,8 @@ def test_a_far_redis_is_a_warning() -> None:
 
 
 def test_the_caches_own_may_forget() -> None:
-    forgetful = {**WELL.info, "aof_enabled": 0, "maxmemory": 1 << 30, "maxmemory_policy": "allkeys-lru"}
+    forgetful = {**WELL.info, "aof_enabled": 0, "used_memory": 1 << 30, "maxmemory": 1 << 30}
+    forgetful["maxmemory_policy"] = "allkeys-lru"
     found = verdicts(replace(WELL, info=forgetful, holds_money=False).findings())
     assert set(found.values()) == {Verdict.OK}
     assert "durability" not in found
