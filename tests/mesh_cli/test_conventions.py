@@ -97,12 +97,14 @@ def test_a_trace_in_json_is_a_span_a_line_parents_first(mesh: Tokenway, asked: s
         assert span["parent_span_id"] in {each["span_id"] for each in spans[:position]}
 
 
-def test_a_failure_is_an_object_too(tokenway: Tokenway, mesh: Tokenway) -> None:
+def test_a_failure_is_an_object_too(tokenway: Tokenway, mesh: Tokenway, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("any")
     for user, arguments, reason, code in (
         (tokenway, ("models",), "MESH", 1),
         (tokenway, ("trace", "last"), "MESH", 1),
-        (mesh, ("budget", "set", "team:a", "day", "1"), "INVALID_REQUEST", 3),
-        (mesh, ("keys", "revoke", "nobody"), "NOT_FOUND", 3),
+        (tokenway, ("keys", "list", "--router", "127.0.0.1:1"), "KEY_MISSING", 4),
+        (mesh, ("budget", "list", "--router", "127.0.0.1:1", "--key-file", str(key)), "SERVICE_UNAVAILABLE", 6),
         (mesh, ("explain", "--temperature", "9", "x"), "INVALID_REQUEST", 3),
     ):
         done = user.run(*arguments, "--json")
