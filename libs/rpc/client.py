@@ -26,6 +26,8 @@ from libs.telemetry import names
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
 _PROPAGATOR = TraceContextTextMapPropagator()
+# Timers fire a millisecond early at times.
+_TIMER_SECONDS = 0.002
 
 
 class Stream(Generic[Response]):
@@ -162,8 +164,13 @@ class Client:
         except TokenwayError as error:
             call.failed(CODES[error.reason], error.reason)
             raise
+        except TimeoutError:
+            # Whoever waited for the answer gave up.
+            call.failed(grpc.StatusCode.DEADLINE_EXCEEDED, Reason.OUT_OF_TIME)
+            raise
         except (asyncio.CancelledError, GeneratorExit):
-            call.failed(grpc.StatusCode.CANCELLED, Reason.CANCELLED)
+            reason = Reason.OUT_OF_TIME if _is_past(current_deadline.get()) else Reason.CANCELLED
+            call.failed(CODES[reason], reason)
             raise
         except Exception as error:
             call.failed(grpc.StatusCode.UNKNOWN, type(error).__name__)
@@ -173,3 +180,8 @@ class Client:
             call.span.end()
             if self._metrics is not None:
                 self._metrics.ended(self._service, path, call.code.name, seconds=time.monotonic() - began)
+
+
+def _is_past(deadline: float | None) -> bool:
+    """Whether a cancellation is the deadline's doing: what it ends is cancelled like what its caller leaves."""
+    return deadline is not None and deadline - time.monotonic() < _TIMER_SECONDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from opentelemetry.trace import SpanKind, StatusCode
 
 from libs.errors import Reason, TokenwayError
-from libs.rpc.call import Call
+from libs.rpc.call import Call, current_deadline
 from libs.rpc.client import Client
 from libs.rpc.method import Method, Shape
 from libs.rpc.routes import Route
@@ -173,6 +174,35 @@ async def test_a_caller_that_leaves_stops_the_handler(shape: Shape, tmp_path: Pa
         assert span.attributes is not None
         assert span.attributes[names.RPC_RESPONSE_STATUS_CODE] == "CANCELLED"
     assert len(recorded.spans()) == 2, "one span each side, and both have ended"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_a_call_that_ends_with_its_callers_own_deadline_says_so_and_not_that_somebody_left(
+    shape: Shape, tmp_path: Path
+) -> None:
+    async with echo_service(tmp_path) as (client, echo, recorded, _):
+        token = current_deadline.set(time.monotonic() + 0.3)
+        # The timer of whoever serves the caller, as middleware.deadline has it; the call itself would have an hour.
+        with suppress(TimeoutError, TokenwayError):
+            async with asyncio.timeout(0.3):
+                await call(client, shape, "wait", timeout_seconds=3600)
+        current_deadline.reset(token)
+        await asyncio.wait_for(echo.ended_by, 5)
+    for span in recorded.spans():
+        assert span.attributes is not None
+        assert span.attributes[names.RPC_RESPONSE_STATUS_CODE] == "DEADLINE_EXCEEDED"
+        assert span.attributes[names.ERROR_TYPE] == Reason.OUT_OF_TIME
+
+
+async def test_a_stream_that_its_reader_waited_for_in_vain_ended_by_time(tmp_path: Path) -> None:
+    async with echo_service(tmp_path) as (client, _, recorded, _):
+        with suppress(TimeoutError):
+            async with client.stream(method_of(Shape.UNARY_STREAM), StringValue(value="wait")) as stream:
+                async with asyncio.timeout(0.1):
+                    await anext(aiter(stream))
+    caller: Any = next(each for each in recorded.spans() if each.kind is SpanKind.CLIENT)
+    assert caller.attributes[names.RPC_RESPONSE_STATUS_CODE] == "DEADLINE_EXCEEDED"
+    assert caller.attributes[names.ERROR_TYPE] == Reason.OUT_OF_TIME
 
 
 async def test_a_bad_ending_leaves_a_span_even_when_its_trace_was_sampled_out(tmp_path: Path) -> None:
