@@ -80,7 +80,7 @@ class ObservedLedger:
         span = trace.get_current_span()
         span.set_attribute(names.BUDGET_RESERVATION_ID, settlement.id)
         span.set_attribute(names.COST_MICRO_USD, receipt.cost_micro_usd)
-        span.set_attribute(names.OUTCOME, receipt.outcome)
+        span.set_attribute(names.OUTCOME, receipt.outcome.lower())
         return receipt
 
     async def release(self, organisation: str, reservation: ReservationId) -> int:

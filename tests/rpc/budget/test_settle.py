@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from libs.errors import Reason
@@ -58,6 +60,15 @@ async def test_use_beyond_the_lease_is_counted(budget: Served) -> None:
     assert (receipt.cost_micro_usd, receipt.uncovered_micro_usd) == (110, 50)
     assert budget.recorded.sample(names.METRIC_BUDGET_UNCOVERED_COST) == pytest.approx(50e-6)
     assert budget.recorded.sample(names.METRIC_BUDGET_SETTLEMENTS, outcome="finished") == 1
+
+
+async def test_the_span_has_the_outcome_in_the_routers_spelling(budget: Served) -> None:
+    await budget.call(RESERVE, reserve())
+
+    await budget.call(SETTLE, settle(50))
+
+    span: Any = next(each for each in budget.recorded.spans() if names.OUTCOME in (each.attributes or {}))
+    assert span.attributes[names.OUTCOME] == "finished"
 
 
 async def test_what_never_was_cannot_be_settled(budget: Served) -> None:
