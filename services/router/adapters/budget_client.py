@@ -10,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from libs.errors import Reason, TokenwayError
 from libs.money import Usage
+from libs.rpc.call import current_deadline
 from libs.rpc.client import Client
 from libs.rpc.method import method
 from libs.rpc.money import price_to_proto, usage_to_proto
@@ -53,7 +54,8 @@ class BudgetClient:
             replaces_reservation_id=reservation.replaces,
         )
         asked_at = time.monotonic()
-        with _fail_closed():
+        # Only here: what comes later goes on behind the caller's back.
+        with _fail_closed(callers_time=_callers_time_is_shorter()):
             response = await self._client.unary(_RESERVE, request, timeout_seconds=_TIMEOUT_SECONDS)
         return _lease(response.lease, asked_at)
 
@@ -96,12 +98,18 @@ class BudgetClient:
                 raise
 
 
+def _callers_time_is_shorter() -> bool:
+    deadline = current_deadline.get()
+    return deadline is not None and deadline - time.monotonic() < _TIMEOUT_SECONDS
+
+
 @contextmanager
-def _fail_closed() -> Iterator[None]:
+def _fail_closed(*, callers_time: bool = False) -> Iterator[None]:
+    """A caller that gives less time than the budget has runs out of its own: that is no fault of the budget."""
     try:
         yield
     except TokenwayError as error:
-        if error.reason not in _UNREACHABLE:
+        if error.reason not in _UNREACHABLE or (callers_time and error.reason is Reason.OUT_OF_TIME):
             raise
         message = f"the budget cannot be asked, so nothing is spent: {error.message}; try again shortly"
         raise TokenwayError(Reason.BUDGET_UNAVAILABLE, message, retry_after_seconds=1.0) from error

@@ -83,7 +83,7 @@ class Account:
     async def reserve(self, model: Model) -> None:
         """Covers the start of an answer of this model, in place of what was reserved for another.
 
-        BUDGET_EXCEEDED, BUDGET_UNAVAILABLE: what was reserved before stays, and `close` returns it.
+        BUDGET_EXCEEDED, BUDGET_UNAVAILABLE, OUT_OF_TIME: what was reserved before stays, and `close` returns it.
         """
         if self._keeper is not None:
             self._keeper.cancel()

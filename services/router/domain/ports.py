@@ -162,7 +162,7 @@ class Budget(Protocol):
     """The budget service. Fails closed: BUDGET_UNAVAILABLE."""
 
     async def reserve(self, reservation: Reservation) -> Lease:
-        """BUDGET_EXCEEDED names the limit. Idempotent by reservation id."""
+        """BUDGET_EXCEEDED names the limit; OUT_OF_TIME: the caller's. Idempotent by reservation id."""
         ...
 
     async def extend(self, reservation: Reservation, *, seq: int, used: Usage, want_output_tokens: int) -> Lease:

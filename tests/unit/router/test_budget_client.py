@@ -1,0 +1,58 @@
+"""The budget's client tells a budget that is away from a caller that had no time for it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from libs.errors import Reason, TokenwayError
+from libs.money import Usage
+from libs.rpc.call import current_deadline
+from services.router.adapters.budget_client import BudgetClient
+from services.router.domain.answer import Outcome
+from services.router.domain.ports import Reservation
+from tests.unit.router.asks import PRINCIPAL, TIERS
+
+RESERVATION = Reservation(
+    reservation_id="r1",
+    request_id="q1",
+    principal=PRINCIPAL,
+    model=TIERS[0].name,
+    price=TIERS[0].price,
+    max_input_tokens=10,
+    want_output_tokens=10,
+    max_output_tokens=10,
+)
+
+
+class TooSlow:
+    """A client whose calls all run out of time."""
+
+    async def unary(self, *_: object, **__: object) -> Any:
+        raise TokenwayError(Reason.OUT_OF_TIME, "too slow")
+
+
+@pytest.mark.parametrize(
+    ("callers_seconds", "reason"),
+    [(0.2, Reason.OUT_OF_TIME), (60, Reason.BUDGET_UNAVAILABLE), (None, Reason.BUDGET_UNAVAILABLE)],
+)
+async def test_a_reservation_that_takes_too_long_is_the_budgets_fault_only_if_it_had_its_time(
+    callers_seconds: float | None, reason: Reason
+) -> None:
+    token = current_deadline.set(callers_seconds and time.monotonic() + callers_seconds)
+    with pytest.raises(TokenwayError) as caught:
+        await BudgetClient(TooSlow()).reserve(RESERVATION)  # type: ignore[arg-type]
+    current_deadline.reset(token)
+    assert caught.value.reason is reason
+
+
+async def test_a_settlement_has_time_of_its_own_however_late_the_caller_is() -> None:
+    token = current_deadline.set(time.monotonic())
+    with pytest.raises(TokenwayError) as caught:
+        await BudgetClient(TooSlow()).settle(  # type: ignore[arg-type]
+            RESERVATION, usage=Usage(), outcome=Outcome.DEADLINE, why="only one"
+        )
+    current_deadline.reset(token)
+    assert caught.value.reason is Reason.BUDGET_UNAVAILABLE, "for this the account insists"
