@@ -133,7 +133,11 @@ async def _sent(sending: Awaitable[None]) -> None:
 async def _abort(failure: RpcFailureError, call: Call, context: Context) -> NoReturn:
     status = failure.status
     trailing = {**call.initial_metadata, **call.trailing_metadata, DETAILS_KEY: status.SerializeToString()}
-    await context.abort(_CODES[status.code], status.message, tuple(trailing.items()))
+    try:
+        await context.abort(_CODES[status.code], status.message, tuple(trailing.items()))
+    except (grpc.aio.InternalError, grpc.aio.UsageError) as error:
+        # Nobody is there to be told. grpc.aio would log that as an error of ours.
+        raise asyncio.CancelledError from error
     raise AssertionError("abort always raises")
 
 
