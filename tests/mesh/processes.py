@@ -35,7 +35,8 @@ class Process:
         )
         assert self.running.stdout is not None
         line = await asyncio.wait_for(self.running.stdout.readline(), _READY_SECONDS)
-        assert line.startswith(b"ready "), f"{self.name} did not start"
+        if not line.startswith(b"ready "):
+            raise RuntimeError(f"{self.name} did not start: {line!r}, exit code {await self.running.wait()}")
         self.metrics_address = line.decode().strip().partition(" metrics=")[2]
 
     async def kill(self) -> None:
