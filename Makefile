@@ -67,6 +67,10 @@ bench-guard: setup ## How well the guards find what they look for, beside two li
 trace-truth: setup ## Ask 10,000 requests, kill processes, and judge every trace (some minutes)
 	GRPC_ENABLE_FORK_SUPPORT=false GRPC_VERBOSITY=ERROR .venv/bin/python -m tests.truth $(ARGS)
 
+.PHONY: images
+images: setup ## Build the container images and run the mesh from them (root, buildah, debootstrap)
+	.venv/bin/pytest -m images $(ARGS) tests/deploy
+
 .PHONY: engine
 engine:
 	deploy/build/engine.sh

@@ -27,16 +27,26 @@ async def health(channel: grpc.aio.Channel, service: str, *, timeout_seconds: fl
         response_deserializer=health_pb2.HealthCheckResponse.FromString,
     )
     try:
-        answer = await check(health_pb2.HealthCheckRequest(service=service), timeout=timeout_seconds)
+        # A busy server may take longer to accept than a first attempt waits.
+        answer = await check(
+            health_pb2.HealthCheckRequest(service=service), timeout=timeout_seconds, wait_for_ready=True
+        )
     except grpc.aio.AioRpcError as error:
         return error.code().name
     return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
 
 
-async def probe(address: str, service: str, *, trust: Path | None = None, name: str = "localhost") -> str:
+async def probe(
+    address: str,
+    service: str,
+    *,
+    trust: Path | None = None,
+    name: str = "localhost",
+    timeout_seconds: float = _ANSWER_SECONDS,
+) -> str:
     """The service's health. With `trust`, over TLS: the server's own certificate, or its authority's, and its name."""
     async with _channel(address, trust, name) as channel:
-        return await health(channel, service, timeout_seconds=_ANSWER_SECONDS)
+        return await health(channel, service, timeout_seconds=timeout_seconds)
 
 
 def _channel(address: str, trust: Path | None, name: str) -> grpc.aio.Channel:

@@ -67,6 +67,10 @@ async def expositions(redis_url: str, folder: Path) -> list[str]:
                 await asyncio.sleep(0.1)
             for text in ("again", "hello [[fault:cut_after=2]]"):
                 await ask(client, text)
+        # The last request's money is settled after its end.
+        router = started["router"].metrics_address
+        while "BudgetService/Settle" not in await asyncio.to_thread(exposition, router):
+            await asyncio.sleep(0.1)
         return [await asyncio.to_thread(exposition, started[each].metrics_address) for each in SERVICES]
 
 
