@@ -28,8 +28,16 @@ pytestmark = [
     pytest.mark.processes,
     pytest.mark.skipif(BINARY is None, reason="no prometheus; `apt-get install prometheus` brings it"),
 ]
-# Needs a GPU, a refusal, or an engine's failure before its first token.
-EMPTY_HERE = {"GPU", "GPU memory", "Turned away", "Retries and fallbacks", "Tokens discarded"}
+# Needs a GPU, a guard, a refusal, or an engine's failure before its first token.
+EMPTY_HERE = {
+    "Guards found",
+    "Guards held back",
+    "GPU",
+    "GPU memory",
+    "Turned away",
+    "Retries and fallbacks",
+    "Tokens discarded",
+}
 
 
 async def test_every_panel_has_data_and_every_rule_is_healthy(redis_url: str) -> None:

@@ -69,7 +69,7 @@ async def expositions(redis_url: str, folder: Path) -> list[str]:
                 await ask(client, text)
         # The last request's money is settled after its end.
         router = started["router"].metrics_address
-        while "BudgetService/Settle" not in await asyncio.to_thread(exposition, router):
+        while "BudgetService/Settle" not in await asyncio.to_thread(exposition, router):  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.1)
         return [await asyncio.to_thread(exposition, started[each].metrics_address) for each in SERVICES]
 
