@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from libs.errors import TokenwayError
+from libs.testing.valkey import RedisServer
 from services.mesh.client.router import RouterAddress, connected
 from tests.deploy.promql import Matcher, Selector, parse
 from tests.deploy.shipped import Query, dashboard_queries, jobs, recorded, rule_queries
@@ -46,10 +47,11 @@ class Exported:
 
 
 @pytest.fixture(scope="module")
-def exported(valkey_server: object, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def exported(valkey_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """What four processes export after an answer, a hit and a broken answer, and what their READMEs say of the rest."""
+    valkey_server.flush()  # what is cached asks no engine
     found = Exported()
-    for text in asyncio.run(expositions(valkey_server.url, tmp_path_factory.mktemp("tw"))):  # type: ignore[attr-defined]
+    for text in asyncio.run(expositions(valkey_server.url, tmp_path_factory.mktemp("tw"))):
         found.add(text)
     for readme in ("libs/telemetry", *(f"services/{each}" for each in SERVICES.values())):
         for name, labels in listed(ROOT / readme / "README.md").items():
