@@ -26,8 +26,8 @@ certificate() { # NAME HOST...: signed by itself, so whoever trusts it trusts no
     shift
     [[ ! -e "$name.crt" || ! -e "$name.key" ]] || return 0
     hosts="$(printf 'DNS:%s,' "$@")"
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 825 -subj "/CN=$1" \
-        -addext "subjectAltName=${hosts%,}" -keyout "$name.key" -out "$name.crt" 2>/dev/null
+    openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$name.key"
+    openssl req -x509 -key "$name.key" -days 825 -subj "/CN=$1" -addext "subjectAltName=${hosts%,}" -out "$name.crt"
     echo "made $into/$name.crt and $name.key, for $*" >&2
 }
 
@@ -36,7 +36,7 @@ admin_key() { echo "TOKENWAY_API_KEY=tw_$(random)"; }
 configuration() {
     local hash
     hash="$(sed 's/^TOKENWAY_API_KEY=//' admin.env | tr -d '\n' | sha256sum | cut -d' ' -f1)"
-    sed "s/sha256: 0\{64\}/sha256: $hash/; /# No key has this hash/d" "$source/tokenway.compose.yaml"
+    sed "s/0\{64\}/$hash/; /# No key has this hash/d" "$source/tokenway.compose.yaml"
 }
 
 make_once mesh.env mesh_token

@@ -55,7 +55,7 @@ step "protos: format" buf format --diff --exit-code
 step "protos: breaking changes" protos_break_nobody
 step "generated: stubs" stubs_are_those_of_the_protos
 step "generated: schema" schema_is_that_of_the_settings
-step "example configuration" check-jsonschema --schemafile deploy/tokenway.schema.json deploy/tokenway.example.yaml
+step "shipped configurations" check-jsonschema --schemafile deploy/tokenway.schema.json deploy/tokenway.{example,compose}.yaml
 step "images" hadolint deploy/Dockerfile
 step "compose file" check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 step "commit hooks" pre-commit validate-config
