@@ -27,6 +27,7 @@ def promtool(*arguments: str) -> None:
 
 
 @needs_promtool
+@pytest.mark.timeout(600)  # 7 s of one core, of which a busy machine gives little
 @pytest.mark.parametrize("arguments", ["check config prometheus.yml", f"test rules {' '.join(UNIT_TESTS)}"])
 def test_promtool_agrees(arguments: str) -> None:
     promtool(*arguments.split())
