@@ -62,10 +62,9 @@ bench: setup ## Measure, quickly
 bench-guard: setup ## How well the guards find what they look for, beside two libraries, and what they cost
 	deploy/build/bench_guard.sh $(ARGS)
 
-# gRPC's own fork handlers would run in the children that it starts.
 .PHONY: trace-truth
 trace-truth: setup ## Ask 10,000 requests, kill processes, and judge every trace (some minutes)
-	GRPC_ENABLE_FORK_SUPPORT=false GRPC_VERBOSITY=ERROR .venv/bin/python -m tests.truth $(ARGS)
+	.venv/bin/python -m tests.truth $(ARGS)
 
 .PHONY: images
 images: setup ## Build the container images and run the mesh from them (root, buildah, debootstrap)

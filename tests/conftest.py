@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -16,9 +15,6 @@ from libs.testing.valkey import RedisServer, redis_binary, valkey_binary
 
 # A shell starts its background jobs with SIGINT ignored, and so would be what a test starts there and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-# gRPC's fork handlers would run in each process that a test starts; read when gRPC is first used.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
 # No verdict hangs on seconds: the machines that run this are busy.
 settings.register_profile("tokenway", deadline=None, suppress_health_check=[HealthCheck.too_slow])

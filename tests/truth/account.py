@@ -13,12 +13,17 @@ from tests.truth.endings import ATTEMPT, ENDINGS
 from tests.truth.fault import Fault
 from tests.truth.seen import Seen
 from tests.truth.trace import Trace, code, error_type, kind
-from tokenway.common.v1 import money_pb2
+from tokenway.common.v1 import generation_pb2, money_pb2
 from tokenway.router.v1 import router_pb2
 
 _USAGE = (names.GEN_AI_USAGE_INPUT_TOKENS, names.GEN_AI_USAGE_OUTPUT_TOKENS)
 # The others go on behind its back; but for an Extend, which is broken off where its answer ends.
 _FOR_THE_CALLER = {"Lookup", ATTEMPT}
+_CUT = {
+    generation_pb2.FINISH_REASON_BUDGET,
+    generation_pb2.FINISH_REASON_BUDGET_UNAVAILABLE,
+    generation_pb2.FINISH_REASON_CONTENT_FILTER,
+}
 _VERDICTS = {router_pb2.CACHE_VERDICT_HIT: "hit", router_pb2.CACHE_VERDICT_MISS: "miss"}
 
 
@@ -35,7 +40,7 @@ def faults(trace: Trace, seen: Seen, ending: str, made_by: str, *, struck: bool)
     yield from map(Fault, _of_outcome(router, done, ending, seen))
     yield from map(Fault, _of_receipt(router, seen))
     yield from map(Fault, _of_ledger(router, below))
-    yield from map(Fault, _broken_off_otherwise(below, router))
+    yield from map(Fault, _broken_off_otherwise(below, router, seen))
     yield from map(Fault, _of_cache(trace, seen, made_by))
 
 
@@ -115,10 +120,10 @@ def _of_attempts(attempts: list[EndedSpan], seen: Seen) -> Iterator[str]:
                 yield f"the attempt's usage is {usage}, on the receipt {counted}"
 
 
-def _broken_off_otherwise(below: list[Node], router: EndedSpan) -> Iterator[str]:
+def _broken_off_otherwise(below: list[Node], router: EndedSpan, seen: Seen) -> Iterator[str]:
     """What is done for the caller is broken off as the router's own span says; what goes on behind its back is not."""
-    # Nobody pays for more of an answer whose budget is used up.
-    cut = {"CANCELLED"} if router.attributes.get(names.OUTCOME) == "budget" else set()
+    # Nobody wants the rest of an answer that the budget or the guard has cut.
+    cut = {"CANCELLED"} if seen.finished is not None and seen.finished.finish_reason in _CUT else set()
     for each in (node.span for node in below):
         allowed = {code(router), *cut} if kind(each) in _FOR_THE_CALLER else {"DEADLINE_EXCEEDED"}
         if kind(each) != "Extend" and code(each) in BROKEN_OFF - allowed:

@@ -16,8 +16,6 @@ NONE, ONE, MAYBE, SOME, ANY = (0, 0), (1, 1), (0, 1), (1, 99), (0, 99)
 ATTEMPT = "attempt"
 # Every kind that may stand below a router's span; what a tree does not name must not be there.
 KINDS = ("guard.input", "route", "Lookup", "Reserve", ATTEMPT, "Extend", "guard.output", "Settle", "Release", "Fill")
-# An organisation without guards has no spans of them.
-_GUARDS: Tree = {"guard.input": MAYBE, "guard.output": MAYBE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +31,17 @@ class Ending:
 
 
 def _ending(sees: str | tuple[str, ...], outcomes: str | tuple[str, ...], **tree: Count) -> Ending:
-    return Ending(_several(sees), _several(outcomes), {**_GUARDS, **tree})
+    return Ending(_several(sees), _several(outcomes), tree)
 
 
 def _several(words: str | tuple[str, ...]) -> frozenset[str]:
     return frozenset({words} if isinstance(words, str) else words)
 
 
-_ASKED: Tree = {"route": ONE, "Lookup": ONE, "Reserve": ONE}
-_TRIED: Tree = {**_ASKED, ATTEMPT: SOME, "Extend": ANY}
+_ROUTED: Tree = {"guard.input": ONE, "route": ONE}
+_ASKED: Tree = {**_ROUTED, "Lookup": ONE, "Reserve": ONE}
+_ANSWERED: Tree = {**_ASKED, "guard.output": ONE}
+_TRIED: Tree = {**_ANSWERED, ATTEMPT: SOME, "Extend": ANY}
 _BILLED: Tree = {**_TRIED, "Settle": ONE}
 _FINISHED: Tree = {**_BILLED, "Fill": ONE}
 # Wherever it was at its end. What the caller had got by then says more; see account.
@@ -57,8 +57,9 @@ FINISHED, LEFT_BETWEEN_DELTAS, CROWDED = "finished", "cancelled: between deltas"
 ENDINGS: Mapping[str, Ending] = {
     FINISHED: _ending("OK", "finished", **_FINISHED),
     "finished: cut by max_tokens": _ending("OK", "finished", **_BILLED),
+    "finished: cut by the guard": _ending("OK", "finished", **_BILLED),
     "finished: extended its lease": _ending("OK", "finished", **{**_FINISHED, "Extend": SOME}),
-    "finished: from the cache": _ending("OK", "cached", **_ASKED, Release=ONE),
+    "finished: from the cache": _ending("OK", "cached", **_ANSWERED, Release=ONE),
     "finished: after retries": _ending("OK", "finished", **{**_FINISHED, ATTEMPT: (3, 99), "Reserve": (1, 2)}),
     "finished: by a fallback": _ending("OK", "finished", **{**_FINISHED, ATTEMPT: (3, 99), "Reserve": (2, 2)}),
     "cancelled: on the way in": _ending(("OK", LEFT), ("", "finished", "cancelled"), **_ANYWHERE),
@@ -73,8 +74,9 @@ ENDINGS: Mapping[str, Ending] = {
     "deadline: near the last message": _ending(("OK", LATE), ("", "finished", "deadline"), **_ANYWHERE),
     "refused: bad request": _ending(Reason.INVALID_REQUEST, ""),
     "refused: unknown key": _ending(Reason.KEY_UNKNOWN, ""),
+    "refused: content": _ending(Reason.CONTENT_REFUSED, "", **{"guard.input": ONE}),
     "refused: budget": _ending(Reason.BUDGET_EXCEEDED, "failed", **_ASKED),
-    "refused: capability": _ending(Reason.NO_MODEL_QUALIFIES, "", route=ONE),
+    "refused: capability": _ending(Reason.NO_MODEL_QUALIFIES, "", **_ROUTED),
     CROWDED: _ending(Reason.CONCURRENCY_EXCEEDED, ""),
     "failed: every candidate": _ending(
         Reason.ALL_CANDIDATES_FAILED, "failed", **{**_TRIED, ATTEMPT: (5, 99), "Reserve": (2, 2), "Release": ONE}

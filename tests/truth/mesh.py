@@ -12,7 +12,7 @@ from libs.settings import schema
 from services.mesh.supervisor.plan import as_yaml
 from tests.mesh.in_process import limit, model, organisations, services, settings
 from tests.mesh.processes import Process, processes
-from tests.truth.scenarios import POOR_KEY
+from tests.truth.scenarios import POOR_KEY, UNASKABLE, UNSPEAKABLE
 
 # `narrow` takes one request at a time, and refuses the others.
 ROUTERS = ("router-0", "router-1")
@@ -64,9 +64,17 @@ def _settings(folder: Path, redis_url: str, collector: str) -> schema.Settings:
         redis_url,
         models=(small, large),
         services=services(folder, router=router, budget={"first_lease_tokens": _LEASE_TOKENS}),
-        organisations=(*organisations(limit("1000000"), limit("1000000", "day")), _poor()),
+        organisations=tuple(_guarded(each) for each in (*organisations(limit("1000000")), _poor())),
         telemetry=schema.Telemetry(otlp_endpoint=collector, log_level="error"),
     )
+
+
+def _guarded(organisation: schema.Organisation) -> schema.Organisation:
+    patterns = (
+        schema.GuardPattern(name="answers", regex=UNSPEAKABLE, input="off"),
+        schema.GuardPattern(name="questions", regex=UNASKABLE, output="off"),
+    )
+    return organisation.model_copy(update={"guards": schema.Guards(patterns=patterns)})
 
 
 def _poor() -> schema.Organisation:

@@ -16,6 +16,8 @@ from tests.truth.seen import Asked, Seen
 from tokenway.router.v1 import router_pb2
 
 POOR_KEY = "tw_key-of-an-organisation-without-money"
+# What the guards of this mesh block, in answers and in questions.
+UNSPEAKABLE, UNASKABLE = "abracadabra", "hocuspocus"
 _NUMBERS = itertools.count()
 _LONG, _FOR_EVER = "[[tokens=400]] [[pace=100]]", "[[tokens=4000]] [[pace=50]]"
 _NO_TOKEN = "[[fault:first_token=60]]"
@@ -92,6 +94,7 @@ def endless(leave_once: Callable[[Seen], bool]) -> Asked:
 SCENARIOS: Mapping[str, Scenario] = {
     FINISHED: _plain("hello"),
     "finished: cut by max_tokens": _plain("[[tokens=64]]", max_tokens=6),
+    "finished: cut by the guard": _plain(f"[[echo=one two {UNSPEAKABLE} four five six]] [[pace=50]]"),
     "finished: extended its lease": _plain("[[tokens=60]] [[pace=200]]"),
     "finished: from the cache": _twice,
     "finished: after retries": _plain("[[fault:overloaded=0.05]] [[fault_attempts=2]]"),
@@ -108,6 +111,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "deadline: near the last message": _soon("[[tokens=40]] [[pace=100]]", "deadline_seconds", 0.38, 0.5),
     "refused: bad request": _plain("hello", fields={"temperature": 3}),
     "refused: unknown key": _plain("hello", key="tw_key-of-nobody"),
+    "refused: content": _plain(f"what is {UNASKABLE}"),
     "refused: budget": _plain("hello", key=POOR_KEY),
     "refused: capability": _plain("hello", fields={"requirements": router_pb2.Requirements(task_type="divination")}),
     CROWDED: _crowded,

@@ -55,6 +55,8 @@ def whole() -> dict[str, EndedSpan]:
         ended_span("1", name="chat small", service="caller", kind=SpanKind.CLIENT, duration_ms=4),
         _rpc("2", "1", "tokenway-router", "router.v1.RouterService/StreamGenerate", **router),
         ended_span("3", parent="2", name="route", service="tokenway-router"),
+        ended_span("f", parent="2", name="guard.input", service="tokenway-router"),
+        ended_span("10", parent="2", name="guard.output", service="tokenway-router"),
         *_call("4", "5", "tokenway-cache", "cache.v1.CacheService/Lookup", **{names.CACHE_VERDICT: "miss"}),
         *_call("6", "7", "tokenway-budget", "budget.v1.BudgetService/Reserve"),
         *_call("8", "9", "tokenway-inference", "inference.v1.InferenceService/Generate"),
@@ -125,7 +127,7 @@ def test_no_span_may_call_a_success_an_error(wrong: str) -> None:
 
 
 @pytest.mark.parametrize("code", ["", "CANCELLED", "INTERNAL"])
-@pytest.mark.parametrize("wrong", sorted(whole().keys() - {"1", "3", "a"}))
+@pytest.mark.parametrize("wrong", sorted(whole().keys() - {"1", "3", "a", "f", "10"}))
 def test_both_sides_of_a_call_end_alike(wrong: str, code: str) -> None:
     spans = whole()
     spans[wrong] = _with(spans[wrong], **{names.RPC_RESPONSE_STATUS_CODE: code})
@@ -134,7 +136,7 @@ def test_both_sides_of_a_call_end_alike(wrong: str, code: str) -> None:
 
 def test_a_trace_has_one_root_and_one_request() -> None:
     with_another_root, of_another_request = whole(), whole()
-    with_another_root["f"] = ended_span("f", name="StreamGenerate", kind=SpanKind.SERVER, service=ROUTER)
+    with_another_root["11"] = ended_span("11", name="StreamGenerate", kind=SpanKind.SERVER, service=ROUTER)
     of_another_request["7"] = _with(of_another_request["7"], **{names.REQUEST_ID: "r2"})
     assert verdict(with_another_root).wrong
     assert verdict(of_another_request).wrong
@@ -192,7 +194,7 @@ def test_a_cached_answer_links_to_the_span_that_stored_it() -> None:
 def _router_killed() -> tuple[Seen, dict[str, EndedSpan]]:
     """In mid-stream: its own span and those that were open are lost."""
     request = replace(seen(), code="UNAVAILABLE", reason="SERVICE_UNAVAILABLE", finished=None, receipt=None)
-    spans = {name: span for name, span in whole().items() if name in {"1", "3", "4", "5", "6", "7", "9", "a"}}
+    spans = {name: span for name, span in whole().items() if name in {"1", "f", "3", "4", "5", "6", "7", "9", "a"}}
     left = {names.RPC_RESPONSE_STATUS_CODE: "CANCELLED", names.ERROR_TYPE: "CANCELLED"}
     spans["1"] = _with(spans["1"], **{names.RPC_RESPONSE_STATUS_CODE: "UNAVAILABLE"})
     spans["9"] = _with(spans["9"], **left)
