@@ -7,6 +7,7 @@ what repeats without an end neither; word boundaries may stand at its two ends.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from re import _constants as code  # type: ignore[attr-defined] # typeshed does not know it
 from re import _parser  # type: ignore[attr-defined] # the same
@@ -14,6 +15,8 @@ from typing import Any
 
 MAX_CHARACTERS = 64
 _BOUNDARY = (code.AT, code.AT_BOUNDARY)
+# The guards' `regex` reads `{e<=2}` as leave to differ by two characters; to `re` it is text.
+_FUZZY = re.compile(r"(?<!\\)(?:\\\\)*\{(?!\d*,?\d*\})")
 _REFUSED = {
     code.ASSERT: "looks around, which a stream cannot: say what stands there instead",
     code.ASSERT_NOT: "looks around, which a stream cannot: say what may stand there instead",
@@ -27,9 +30,14 @@ _REFUSED = {
 def checked(pattern: str) -> str:
     """The pattern. ValueError says what a guard cannot do with it."""
     try:
-        parsed = _parser.parse(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
+        with warnings.catch_warnings():
+            # What one engine is about to read otherwise, the other may already.
+            warnings.simplefilter("error", FutureWarning)
+            parsed = _parser.parse(pattern)
+    except (re.error, FutureWarning, OverflowError, RecursionError) as error:
         raise ValueError(f"is not a regular expression: {error}") from None
+    if _FUZZY.search(pattern):
+        raise ValueError("has a brace that is no {1,20}: write \\{ for a brace")
     if parsed.state.flags & ~re.UNICODE:
         raise ValueError("has flags for all of it: write (?i:…) round what ignores case")
     items = list(parsed)

@@ -27,14 +27,13 @@ from services.router.domain.guards.answer_guard import OutputGuard, Unguarded
 from services.router.domain.guards.guard import Guard
 from services.router.domain.guards.policy import Action, Direction, GuardPolicy, Pii
 from services.router.domain.guards.rules import rules_of
-from services.router.domain.guards.scan import Scan
 from services.router.domain.guards.scanner import Scanner
 from tests.bench.measure import Table, in_turns, ratio
+from tests.unit.router.guards.findings import Finding, findings
 from tests.unit.router.guards.labelled import Labelled, labelled
 from tests.unit.router.guards.watching import Watcher
 from tokenway.common.v1 import generation_pb2
 
-Finding = tuple[str, int, int]
 # The interpreter of an environment that has the libraries; `make bench-guard` names it.
 _LIBRARIES = "GUARD_LIBRARIES_PYTHON"
 _ALL = dict.fromkeys(Pii, Action.REDACT)
@@ -45,24 +44,12 @@ _STARTED = Started("request", "model", "why", CacheVerdict.MISS)
 
 async def bench(*, quick: bool) -> Sequence[Table]:
     texts, scanner = labelled(), Scanner(rules_of(_POLICIES["every kind"], Direction.OUTPUT))
-    found = {"ours": [_ours(scanner, each.text) for each in texts]}
-    speed: dict[str, float] = {"ours": _micro_seconds_per_kib(partial(_ours, scanner), rounds=3 if quick else 10)}
+    found = {"ours": [findings(scanner, each.text) for each in texts]}
+    speed: dict[str, float] = {"ours": _micro_seconds_per_kib(partial(findings, scanner), rounds=3 if quick else 10)}
     for name, result in (await _libraries()).items():
         found[name] = [[(kind, start, end) for kind, start, end in each] for each in result["found"]]
         speed[name] = result["micro_seconds_per_kib"]
     return _accuracy(texts, found), _speed(speed), await _cost(rounds=3 if quick else 20)
-
-
-def _ours(scanner: Scanner, text: str) -> list[Finding]:
-    findings: list[Finding] = []
-    at = 0
-    for span in Scan(scanner).feed(text, last=True):
-        start, at = at, at + len(span.text)
-        if span.rule and span.continued:
-            findings[-1] = (*findings[-1][:2], at)
-        elif span.rule:
-            findings.append((span.rule.name.removeprefix("pii."), start, at))
-    return findings
 
 
 async def _libraries() -> dict[str, Any]:
@@ -99,14 +86,14 @@ def _precision_and_recall(
     kind: str, texts: Sequence[Labelled], found: list[list[Finding]], *, held_out: bool
 ) -> tuple[str, str]:
     """As percentages; a dash where a library has no detector of the kind."""
-    if not any(each[0] == kind for findings in found for each in findings):
+    if not any(each[0] == kind for inside in found for each in inside):
         return "–", "–"
     right = wrong = covered = values = 0
-    for text, findings in zip(texts, found, strict=True):
+    for text, inside in zip(texts, found, strict=True):
         if text.held_out is not held_out:
             continue
         places = text.places if text.kind == kind else frozenset()
-        mine = [(start, end) for each, start, end in findings if each == kind]
+        mine = [(start, end) for each, start, end in inside if each == kind]
         touching = [any(start < end_ and start_ < end for start_, end_ in places) for start, end in mine]
         right, wrong = right + sum(touching), wrong + len(mine) - sum(touching)
         values += len(places)

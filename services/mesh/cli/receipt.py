@@ -15,7 +15,7 @@ _CUT: dict[int, str] = {
     generation_pb2.FINISH_REASON_LENGTH: "cut at the most tokens",
     generation_pb2.FINISH_REASON_BUDGET: "cut by the budget",
     generation_pb2.FINISH_REASON_BUDGET_UNAVAILABLE: "cut: the budget could not be asked for more",
-    generation_pb2.FINISH_REASON_CONTENT_FILTER: "stopped by an output guard",
+    generation_pb2.FINISH_REASON_CONTENT_FILTER: "stopped by a content filter",
 }
 
 

@@ -30,6 +30,8 @@ GUARDS = """\
         "(?:ab){1,32}",
         "x{64}",
         "ünïcode",
+        r"\{e}",
+        r"a{,3}b",
     ],
 )
 def test_what_is_bounded_and_looks_at_itself_alone_is_accepted(pattern: str) -> None:
@@ -61,6 +63,10 @@ def test_what_is_bounded_and_looks_at_itself_alone_is_accepted(pattern: str) -> 
         (r"a\bb", "has an anchor"),
         (r"\bfoo|bar\b", "has an anchor"),
         ("(?i)a", "write (?i:…)"),
+        ("(?:foo){e<=1}", "has a brace"),
+        ("[[:alpha:]]", "is not a regular expression"),
+        ("[{]a", "has a brace"),
+        (r"\\{e}", "has a brace"),
     ],
 )
 def test_what_a_stream_cannot_be_searched_for_is_refused(pattern: str, complaint: str) -> None:

@@ -62,7 +62,7 @@ DETECTORS: Mapping[Pii, tuple[Shape, ...]] = {
         # More parts than an address has are taken in, so that none is found in a longer number.
         _number(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3,5}", r"(?<![\w.])", _NO_WORD_AFTER, checks.ip_v4),
         _number(
-            r"(?:[0-9A-Fa-f]{0,4}:){2,8}(?:[0-9A-Fa-f]{1,4}|[0-9]{1,3}(?:\.[0-9]{1,3}){3})?",
+            r"(?:[0-9A-Fa-f]{0,4}:){2,8}(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]{1,4})?",
             r"(?<![\w:.])",
             r"(?![\w:])",
             checks.ip_v6,

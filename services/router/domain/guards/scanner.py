@@ -20,8 +20,8 @@ _LEAST_TIME_LIMIT_SECONDS = 0.1
 _TIME_LIMIT_SECONDS_PER_CHARACTER = 5e-6
 # No text holds a lone surrogate: protobuf's strings are UTF-8.
 _NEVER = "\ud800"
-# What the bodies that have `needs` are made of, up to their first space.
-_WORD = regex.compile(rf"(?r)[\w.%+'@:/()<-]{{0,{MAX_HELD_CHARACTERS}}}")
+# What the bodies that have `needs` are made of, up to their first space or to what they need.
+_WORD = regex.compile(rf"(?r)[\w.%+'@:(<-]{{0,{MAX_HELD_CHARACTERS}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,8 @@ class Scanner:
 
     def undecided(self, text: str, at: int) -> int:
         """The first place from `at` on where a match may have begun that needs more text; the text's end if none."""
+        # No body is longer, so what began before is decided.
+        at = max(at, len(text) - MAX_HELD_CHARACTERS)
         word = _WORD.match(text, at)
         begins = word.start() if word else len(text)
         until = _partial(self._in_word, text, begins) if begins < len(text) else begins

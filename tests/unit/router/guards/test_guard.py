@@ -167,5 +167,6 @@ async def test_a_long_question_is_looked_through_beside_the_event_loop() -> None
 
 
 async def test_what_blocks_comes_before_what_redacts_at_one_place() -> None:
-    policy = GuardPolicy(input={Pii.EMAIL: REDACT}, patterns=(Pattern("ann", "ann@x"),))
-    assert (await refusal(asked("ann@x.com"), policy)).metadata == {"rule": "pattern.ann"}
+    policy = GuardPolicy(input={Pii.EMAIL: BLOCK}, patterns=(Pattern("ann", "ann@x", input=REDACT),))
+    assert (await refusal(asked("ann@x.com"), policy)).metadata == {"rule": "pii.email"}
+    assert texts((await guarded("ann@x", policy=policy)).ask.question) == ["<PATTERN_ANN_1>"]
