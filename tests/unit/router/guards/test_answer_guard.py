@@ -177,8 +177,8 @@ async def test_a_block_ends_the_answer_before_the_content_and_closes_what_it_rea
     closed: list[bool] = []
     watcher = Watcher()
     guarding = await answer_guard(watcher=watcher)
-    whole = [text("pay "), text(IBAN[:at]), text(IBAN[at:]), text(" ;")]
-    deltas = [*whole, AssertionError("it is read on")]
+    parts = ("pay ", IBAN[:at], IBAN[at:], " ;")
+    deltas: list[pb.Delta | BaseException] = [*map(text, parts), AssertionError("it is read on")]
     async with aclosing(guarding.guarded(stream(deltas, closed))) as pieces:
         found = [each.message async for each in pieces if isinstance(each, ProtoDelta)]
     assert said(found) == "pay "
