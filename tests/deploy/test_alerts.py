@@ -79,9 +79,8 @@ def exists(words: list[str]) -> bool:
     command: click.Command | None = tokenway
     context = click.Context(tokenway)
     for word in words:
-        if not isinstance(command, click.Group):
-            return True
-        command = command.get_command(context, word)
+        if isinstance(command, click.Group):
+            command = command.get_command(context, word)
     return command is not None
 
 
