@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import date
 
 from libs.errors import TokenwayError
 from libs.money import Usage, UsageSource, cost_micro_usd
 from services.budget.domain.errors import budget_exceeded, reservation_closed, reservation_not_found
 from services.budget.domain.lease import Extension, Lease, LeasePolicy, Reservation, ReservationId
-from services.budget.domain.limits import WINDOWS, Account, BudgetState, Limit, Principal
+from services.budget.domain.limits import WINDOWS, Account, BudgetState, Limit, Principal, Scope
 from services.budget.domain.money import worst_cost_micro_usd
 from services.budget.domain.ports import Swept
 from services.budget.domain.receipt import Outcome, Receipt, ReceiptPage, ReceiptQuery, Settlement
+from services.budget.domain.spend import Spender, Spent
 from services.budget.domain.windows import Window, period
 
 _REMEMBERED_MS = 24 * 3_600_000
@@ -165,6 +167,15 @@ class InMemoryLedger:
         page = asked[: query.page_size]
         full = len(page) == query.page_size
         return ReceiptPage(tuple(each for _, each in page), f"{page[-1][0]}-0" if full else "")
+
+    async def spent_on(self, organisation: str, day: date) -> dict[Spender, Spent]:
+        found: dict[Spender, Spent] = {}
+        for held in self._of(organisation, Account(Scope.ORGANISATION)):
+            if held.receipt:
+                asked = held.asked
+                spender = Spender(asked.principal.key_id, asked.principal.user, asked.principal.team, asked.model)
+                found[spender] = found.get(spender, Spent()) + _spent_by(held, f"{day:%Y%m%d}")
+        return {spender: spent for spender, spent in found.items() if spent}
 
     def receipts(self, organisation: str) -> list[Receipt]:
         """The organisation's ledger, oldest first."""
@@ -321,6 +332,23 @@ def _frees_at(state: BudgetState, need: int) -> float:
 
 def _left(state: BudgetState) -> int:
     return state.limit.limit_micro_usd - state.spent_micro_usd - state.reserved_micro_usd
+
+
+def _spent_by(held: Held, day: str) -> Spent:
+    """What it counts for on that day, now that it is closed."""
+    receipt = _receipt(held)
+    money = sum(amount for at_ms, amount in held.bookings if period(Window.DAY, at_ms // 1000).id == day)
+    if period(Window.DAY, held.part_ms // 1000).id != day:
+        return Spent(cost_micro_usd=money)
+    return Spent(
+        int(held.state != "released" or receipt.outcome is Outcome.PRESUMED),
+        receipt.usage.input_tokens,
+        receipt.usage.cached_input_tokens,
+        receipt.usage.output_tokens,
+        money,
+        held.presumed if receipt.outcome is Outcome.PRESUMED else 0,
+        receipt.cost_micro_usd if receipt.usage.source is UsageSource.ESTIMATED else 0,
+    )
 
 
 def _receipt(held: Held) -> Receipt:

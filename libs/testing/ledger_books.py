@@ -12,6 +12,7 @@ from libs.money import Price, Usage, UsageSource
 from services.budget.domain.lease import ReservationId
 from services.budget.domain.limits import WINDOWS, Account
 from services.budget.domain.receipt import Outcome, Receipt
+from services.budget.domain.spend import Spender, Spent
 from services.budget.domain.windows import Window, period
 
 
@@ -58,6 +59,17 @@ class RedisBooks:
                     for account in (f"key:{entry['key_id']}", "organisation:"):
                         spent[account, window, period(window, int(minute) * 60).id] += int(amount)
         return dict(spent)
+
+    def spent_by_day(self, organisation: str) -> dict[str, dict[Spender, Spent]]:
+        """The sums that are kept of each day, such as 20240229; those of nothing left out."""
+        found = {}
+        for key in self._redis.scan_iter(f"tw:{{{organisation}}}:days:*"):
+            sums = {
+                Spender(*field.split("\n")): Spent(*map(int, value.split()))
+                for field, value in self._redis.hgetall(key).items()
+            }
+            found[key.rpartition(":")[2]] = {spender: spent for spender, spent in sums.items() if spent}
+        return found
 
     def open_leases(self, organisation: str) -> list[str]:
         """The reservations that are open, or overdue and not found yet."""

@@ -11,10 +11,12 @@ from libs.redis_client import redis_client, require
 from libs.rpc.runtime import Runtime
 from libs.rpc.server import RpcServer
 from services.budget.adapters.observed_ledger import LedgerMetrics, ObservedLedger
+from services.budget.adapters.redis_bookkeeper import RedisBookkeeper
 from services.budget.adapters.redis_keys import RedisKeys
 from services.budget.adapters.redis_ledger import RedisLedger
 from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.config import BudgetConfig
+from services.budget.domain.bookkeeper import Bookkeeper
 from services.budget.domain.ports import KeyStore, Ledger
 from services.budget.domain.seed import sow
 from services.budget.domain.sweeper import Sweeper
@@ -24,23 +26,28 @@ from services.budget.transport.servicer import BudgetServicer, budget_routes
 
 @asynccontextmanager
 async def serve(
-    config: BudgetConfig, *, runtime: Runtime, ledger: Ledger | None = None, keys: KeyStore | None = None
+    config: BudgetConfig,
+    *,
+    runtime: Runtime,
+    ledger: Ledger | None = None,
+    bookkeeper: Bookkeeper | None = None,
+    keys: KeyStore | None = None,
 ) -> AsyncIterator[RpcServer]:
     """Serves until the block is left. A dependency that is given is used, and not closed; the others are built here."""
     async with AsyncExitStack() as stack:
         metrics = LedgerMetrics(runtime.registry)
-        if ledger is None or keys is None:
-            built_ledger, built_keys = await _in_redis(config, runtime, metrics, stack)
-            ledger, keys = ledger or built_ledger, keys or built_keys
+        if ledger is None or bookkeeper is None or keys is None:
+            built = await _in_redis(config, runtime, metrics, stack)
+            ledger, bookkeeper, keys = ledger or built[0], bookkeeper or built[1], keys or built[2]
         await sow(config.seed, ledger=ledger, keys=keys)
         ledger = ObservedLedger(ledger, metrics=metrics)
         await stack.enter_async_context(_running(Sweeper(ledger=ledger, period_seconds=config.sweep_seconds)))
-        yield await stack.enter_async_context(_server(config, runtime, ledger, keys))
+        yield await stack.enter_async_context(_server(config, runtime, ledger, bookkeeper, keys))
 
 
 async def _in_redis(
     config: BudgetConfig, runtime: Runtime, metrics: LedgerMetrics, stack: AsyncExitStack
-) -> tuple[RedisLedger, RedisKeys]:
+) -> tuple[RedisLedger, RedisBookkeeper, RedisKeys]:
     redis = redis_client(config.redis_url, decode_responses=True)
     stack.push_async_callback(redis.aclose)
     timeout_seconds = config.redis_timeout_seconds
@@ -49,15 +56,18 @@ async def _in_redis(
         redis=redis,
         organisations=RedisOrganisations(redis=redis, clock=runtime.clock),
         policy=config.lease,
-        timeout_seconds=config.redis_timeout_seconds,
+        timeout_seconds=timeout_seconds,
         on_swept=metrics.swept,
     )
-    return ledger, RedisKeys(redis=redis, timeout_seconds=config.redis_timeout_seconds)
+    bookkeeper = RedisBookkeeper(redis=redis, timeout_seconds=timeout_seconds)
+    return ledger, bookkeeper, RedisKeys(redis=redis, timeout_seconds=timeout_seconds)
 
 
-def _server(config: BudgetConfig, runtime: Runtime, ledger: Ledger, keys: KeyStore) -> RpcServer:
+def _server(
+    config: BudgetConfig, runtime: Runtime, ledger: Ledger, bookkeeper: Bookkeeper, keys: KeyStore
+) -> RpcServer:
     servicer = BudgetServicer(ledger=ledger, first_lease_tokens=config.first_lease_tokens)
-    admin = BudgetAdminServicer(ledger=ledger, keys=keys, clock=runtime.clock)
+    admin = BudgetAdminServicer(ledger=ledger, bookkeeper=bookkeeper, keys=keys, clock=runtime.clock)
     return RpcServer(
         name="budget",
         listen=config.listen,

@@ -12,8 +12,10 @@ from libs.clock import SystemClock
 from libs.redis_client import redis_client
 from libs.testing.ledger import InMemoryLedger
 from libs.testing.ledger_books import RedisBooks
+from services.budget.adapters.redis_bookkeeper import RedisBookkeeper
 from services.budget.adapters.redis_ledger import RedisLedger
 from services.budget.adapters.redis_organisations import RedisOrganisations
+from services.budget.domain.bookkeeper import Bookkeeper
 from services.budget.domain.lease import LeasePolicy
 from services.budget.domain.limits import Account
 from services.budget.domain.ports import Ledger
@@ -56,12 +58,13 @@ class Tried:
     ledger: Ledger
     books: Books
     clock: LedgerClock
+    bookkeeper: Bookkeeper
 
 
 def in_memory(policy: LeasePolicy) -> Tried:
     clock = LedgerClock()
     ledger = InMemoryLedger(policy=policy, now_ms=clock)
-    return Tried(ledger, ledger, clock)
+    return Tried(ledger, ledger, clock, ledger)
 
 
 @asynccontextmanager
@@ -76,7 +79,7 @@ async def in_redis(url: str, policy: LeasePolicy, *, timeout_seconds: float = 30
         now_ms=clock,
     )
     try:
-        yield Tried(ledger, books, clock)
+        yield Tried(ledger, books, clock, RedisBookkeeper(redis=redis, timeout_seconds=timeout_seconds))
     finally:
         books.close()
         await redis.aclose()

@@ -153,7 +153,7 @@ async def test_all_keys_of_an_organisation_share_a_slot_of_a_cluster(tried: Trie
 
     assert keys - {"tw:organisations"} == {each for each in keys if each.startswith("tw:{acme}:")}
     kinds = {each.split(":")[2] for each in keys if each.startswith("tw:{acme}:")}
-    assert kinds == {"clock", "limits", "receipts", "reservation", "spend"}
+    assert kinds == {"clock", "days", "limits", "receipts", "reservation", "spend"}
 
 
 async def test_counters_outlive_their_windows_by_three_days_and_then_vanish(tried: Tried, raw: Any) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,24 @@ async def test_the_receipt_of_a_request_is_found_by_its_id(redis_url: str) -> No
         ]
         assert len(everything.receipts) == 2
         assert everything.receipts[1] == found.receipts[0]
+
+
+async def test_what_a_request_cost_is_spending_at_once_and_for_administrators_alone(redis_url: str) -> None:
+    async with administered(redis_url) as world:
+        stream = await events(world.mesh, question("hello"))
+        await world.mesh.settled()
+        receipt = stream[-1].finished.receipt
+        today = datetime.now(UTC).date()
+        days = {"first_day": (today - timedelta(days=1)).isoformat(), "last_day": today.isoformat()}
+        request = pb.GetSpendRequest(**days, by=[money.SPEND_DIMENSION_KEY, money.SPEND_DIMENSION_MODEL])
+
+        (row,) = await world.admin.get_spend(request)
+
+        assert (row.key_id, row.model, row.requests) == ("tests", "small", 1)
+        assert (row.output_tokens, row.cost_micro_usd) == (receipt.usage.output_tokens, receipt.cost_micro_usd)
+        assert await world.other.get_spend(request) == []
+        async with administering(RouterAddress(world.mesh.address, KEY)) as caller:
+            await refused(caller.get_spend(request), Reason.ROLE_REQUIRED)
 
 
 async def test_a_change_is_one_line_and_a_mark_on_the_span_and_a_secret_is_nowhere(

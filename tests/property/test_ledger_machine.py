@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -161,6 +162,18 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def the_receipts_are_those_of_the_model(self) -> None:
         assert sorted(map(repr, self.books.receipts("acme"))) == sorted(map(repr, self.model.receipts("acme")))
+
+    @invariant()
+    def the_sums_of_each_day_are_those_of_the_model(self) -> None:
+        for day, sums in self.books.spent_by_day("acme").items():
+            on = datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC).date()
+            assert sums == self.loop.run(self.model.spent_on("acme", on))
+
+    @invariant()
+    def the_sums_of_all_days_are_what_the_receipts_came_to(self) -> None:
+        costs = {each.reservation_id: each.cost_micro_usd for each in self.books.receipts("acme")}
+        days = self.books.spent_by_day("acme").values()
+        assert sum(spent.cost_micro_usd for sums in days for spent in sums.values()) == sum(costs.values())
 
     def one(self, which: int) -> Reservation:
         return self.asked[which % len(self.asked)]

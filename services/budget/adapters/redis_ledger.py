@@ -24,7 +24,7 @@ from services.budget.domain.windows import Window
 # What a script is asked: JSON by name.
 Asked = dict[str, Any]
 # What every verb's script begins with; lua/organisation.lua explains.
-_BEGINNING = ("calendar", "cost", "organisation", "counters", "reservations")
+_BEGINNING = ("calendar", "cost", "organisation", "counters", "days", "reservations")
 _VERBS = ("reserve", "extend", "settle", "release", "usage", "sweep", "put_limit")
 # What comes after a verb's own file.
 _ENDINGS = {"put_limit": ("usage",)}
@@ -207,6 +207,11 @@ def script(verb: str) -> str:
 def lua(name: str) -> str:
     """The text of one file of a script."""
     return (files("services.budget.adapters") / "lua" / f"{name}.lua").read_text()
+
+
+def key_of(organisation: str, name: str) -> str:
+    """The Redis key of that name of an organisation."""
+    return _prefix(organisation) + name
 
 
 def _prefix(organisation: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
 from libs.clock import Clock
 from libs.rpc.call import Call
+from services.budget.domain.bookkeeper import Bookkeeper, spend
 from services.budget.domain.ports import KeyStore, Ledger
 from services.budget.transport.admin_convert import (
     account_and_window_from_proto,
@@ -17,14 +19,16 @@ from services.budget.transport.admin_convert import (
     revocation_from_proto,
 )
 from services.budget.transport.convert import receipt_to_proto, state_to_proto
+from services.budget.transport.spend_convert import spend_query_from_proto, spend_to_proto
 from tokenway.budget.v1 import budget_pb2 as pb
 
 
 class BudgetAdminServicer:
     """Limits, keys and the ledger, of one organisation a call."""
 
-    def __init__(self, *, ledger: Ledger, keys: KeyStore, clock: Clock) -> None:
+    def __init__(self, *, ledger: Ledger, bookkeeper: Bookkeeper, keys: KeyStore, clock: Clock) -> None:
         self._ledger = ledger
+        self._bookkeeper = bookkeeper
         self._keys = keys
         self._clock = clock
 
@@ -46,6 +50,11 @@ class BudgetAdminServicer:
         return pb.ListReceiptsResponse(
             receipts=map(receipt_to_proto, page.receipts), next_page_token=page.next_page_token
         )
+
+    async def GetSpend(self, request: pb.GetSpendRequest, call: Call) -> AsyncGenerator[pb.GetSpendResponse]:
+        query = spend_query_from_proto(request)
+        for response in spend_to_proto(await spend(query, self._bookkeeper), query.by):
+            yield response
 
     async def CreateKey(self, request: pb.CreateKeyRequest, call: Call) -> pb.CreateKeyResponse:
         sha256_hex, key = key_from_proto(request, created_at=self._now())

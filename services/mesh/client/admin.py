@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from libs.rpc.client import Client
 from libs.rpc.method import method
 from services.mesh.client.router import RouterAddress, calling
-from tokenway.common.v1.money_pb2 import Budget, BudgetState
+from tokenway.common.v1.money_pb2 import Budget, BudgetState, Spend
 from tokenway.common.v1.principal_pb2 import ApiKey
 from tokenway.router.v1 import admin_pb2 as pb
 
@@ -17,6 +17,7 @@ PUT_BUDGET = method(_FILE, _SERVICE, "PutBudget", pb.PutBudgetRequest, pb.PutBud
 DELETE_BUDGET = method(_FILE, _SERVICE, "DeleteBudget", pb.DeleteBudgetRequest, pb.DeleteBudgetResponse)
 LIST_BUDGETS = method(_FILE, _SERVICE, "ListBudgets", pb.ListBudgetsRequest, pb.ListBudgetsResponse)
 LIST_RECEIPTS = method(_FILE, _SERVICE, "ListReceipts", pb.ListReceiptsRequest, pb.ListReceiptsResponse)
+GET_SPEND = method(_FILE, _SERVICE, "GetSpend", pb.GetSpendRequest, pb.GetSpendResponse)
 CREATE_KEY = method(_FILE, _SERVICE, "CreateKey", pb.CreateKeyRequest, pb.CreateKeyResponse)
 LIST_KEYS = method(_FILE, _SERVICE, "ListKeys", pb.ListKeysRequest, pb.ListKeysResponse)
 REVOKE_KEY = method(_FILE, _SERVICE, "RevokeKey", pb.RevokeKeyRequest, pb.RevokeKeyResponse)
@@ -48,6 +49,11 @@ class AdminClient:
     async def list_receipts(self, request: pb.ListReceiptsRequest) -> pb.ListReceiptsResponse:
         """A page of the ledger, newest first."""
         return await self._client.unary(LIST_RECEIPTS, request, timeout_seconds=_TIMEOUT_SECONDS)
+
+    async def get_spend(self, request: pb.GetSpendRequest) -> list[Spend]:
+        """What was spent, a row for each combination of names."""
+        async with self._client.stream(GET_SPEND, request, timeout_seconds=_TIMEOUT_SECONDS) as responses:
+            return [row async for response in responses for row in response.rows]
 
     async def create_key(self, key: ApiKey) -> pb.CreateKeyResponse:
         """A new key; its secret is in this answer only."""

@@ -6,6 +6,7 @@ passed on as they are, and a mistake that the budget service names has the same 
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
@@ -38,6 +39,7 @@ _PUT_BUDGET = _of_budget("PutBudget", budget_pb2.PutBudgetRequest, budget_pb2.Pu
 _DELETE_BUDGET = _of_budget("DeleteBudget", budget_pb2.DeleteBudgetRequest, budget_pb2.DeleteBudgetResponse)
 _LIST_BUDGETS = _of_budget("ListBudgets", budget_pb2.ListBudgetsRequest, budget_pb2.ListBudgetsResponse)
 _LIST_RECEIPTS = _of_budget("ListReceipts", budget_pb2.ListReceiptsRequest, budget_pb2.ListReceiptsResponse)
+_GET_SPEND = _of_budget("GetSpend", budget_pb2.GetSpendRequest, budget_pb2.GetSpendResponse)
 _CREATE_KEY = _of_budget("CreateKey", budget_pb2.CreateKeyRequest, budget_pb2.CreateKeyResponse)
 _LIST_KEYS = _of_budget("ListKeys", budget_pb2.ListKeysRequest, budget_pb2.ListKeysResponse)
 _REVOKE_KEY = _of_budget("RevokeKey", budget_pb2.RevokeKeyRequest, budget_pb2.RevokeKeyResponse)
@@ -89,6 +91,17 @@ class AdminServicer:
         )
         response = await self._ask(_LIST_RECEIPTS, forwarded)
         return pb.ListReceiptsResponse(receipts=response.receipts, next_page_token=response.next_page_token)
+
+    async def GetSpend(self, request: pb.GetSpendRequest, call: Call) -> AsyncGenerator[pb.GetSpendResponse]:
+        forwarded = budget_pb2.GetSpendRequest(
+            organisation=_administrator(call).organisation,
+            first_day=request.first_day,
+            last_day=request.last_day,
+            by=request.by,
+        )
+        async with self._budget.stream(_GET_SPEND, forwarded, timeout_seconds=_TIMEOUT_SECONDS) as responses:
+            async for response in responses:
+                yield pb.GetSpendResponse(rows=response.rows)
 
     async def CreateKey(self, request: pb.CreateKeyRequest, call: Call) -> pb.CreateKeyResponse:
         admin = _administrator(call)

@@ -127,9 +127,9 @@ async def serving(folder: Path, *, redis_url: str | None = None, **config: Any) 
     recorded, clock, keys = recorded_runtime(service="budget"), ManualClock(), InMemoryKeys()
     ledger = InMemoryLedger(now_ms=lambda: int(clock.now() * 1000))
     given = BudgetConfig(listen=f"unix:{folder}/budget.sock", redis_url=redis_url or "", drain_seconds=1, **config)
-    stores = (None, None) if redis_url else (ledger, keys)
+    stores = (None, None, None) if redis_url else (ledger, ledger, keys)
     runtime = replace(recorded.runtime, clock=clock)
-    async with serve(given, runtime=runtime, ledger=stores[0], keys=stores[1]) as server:
+    async with serve(given, runtime=runtime, ledger=stores[0], bookkeeper=stores[1], keys=stores[2]) as server:
         client = recorded.runtime.client(server.address, service="budget")
         try:
             yield Served(client, recorded, clock, ledger, keys)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from libs.errors import Reason
+from libs.errors import Reason, TokenwayError
 from libs.keys import StoredKey
 from libs.rpc.method import Method, method
 from tests.rpc.budget.served import RESERVE, SETTLE, Served, reserve, settle
@@ -207,3 +207,71 @@ async def test_nothing_is_administered_without_an_organisation(budget: Served, n
     error = await budget.refused(_method(name), getattr(pb, f"{name}Request")(), Reason.INVALID_REQUEST)
 
     assert error.fields[0].field == "organisation"
+
+
+async def spent(budget: Served, **fields: Any) -> list[money.Spend]:
+    request = pb.GetSpendRequest(
+        **{"organisation": "acme", "first_day": "2023-11-14", "last_day": "2023-11-14"} | fields
+    )
+    async with budget.client.stream(_method("GetSpend"), request, timeout_seconds=5) as responses:
+        return [row async for response in responses for row in response.rows]
+
+
+async def test_spending_is_told_apart_by_what_is_asked_for(budget: Served) -> None:
+    for number, model in enumerate(("small", "large", "small")):
+        name = f"r{number}"
+        await budget.call(RESERVE, reserve(name, model=model))
+        await budget.call(SETTLE, settle(reservation_id=name))
+    by = [money.SPEND_DIMENSION_TEAM, money.SPEND_DIMENSION_MODEL, money.SPEND_DIMENSION_DAY]
+
+    assert await spent(budget, by=by) == [
+        money.Spend(
+            day="2023-11-14",
+            team="compilers",
+            model=model,
+            requests=requests,
+            input_tokens=10 * requests,
+            output_tokens=50 * requests,
+            cost_micro_usd=60 * requests,
+        )
+        for model, requests in (("large", 1), ("small", 2))
+    ]
+    ((key, user),) = {
+        (each.key_id, each.user)
+        for each in await spent(budget, by=[money.SPEND_DIMENSION_USER, money.SPEND_DIMENSION_KEY])
+    }
+    assert (key, user) == ("ada", "ada.l")
+    assert [each.requests for each in await spent(budget)] == [3]
+    assert [each.requests for each in await spent(budget, organisation="other")] == [0]
+    assert await spent(budget, organisation="other", by=by) == []
+    assert await spent(budget, first_day="2023-11-15", last_day="2023-12-24", by=by) == []
+
+
+async def test_more_rows_than_a_message_holds_come_in_several(budget: Served) -> None:
+    for number in range(501):
+        name = f"r{number}"
+        await budget.call(RESERVE, reserve(name, model=f"model-{number:03d}"))
+        await budget.call(SETTLE, settle(reservation_id=name))
+
+    rows = await spent(budget, by=[money.SPEND_DIMENSION_MODEL])
+
+    assert [each.model for each in rows] == [f"model-{number:03d}" for number in range(501)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"organisation": "", "first_day": "", "last_day": "20231114"}, ["organisation", "first_day", "last_day"]),
+        ({"first_day": "2023-11-15"}, ["last_day"]),
+        ({"first_day": "2022-10-10"}, ["last_day"]),
+        ({"by": [0, 1, 1, 9]}, ["by[0]", "by[2]", "by[3]"]),
+    ],
+)
+async def test_every_mistake_of_a_question_for_spending_is_named(
+    budget: Served, fields: dict[str, Any], named: list[str]
+) -> None:
+    with pytest.raises(TokenwayError) as caught:
+        await spent(budget, **fields)
+
+    assert caught.value.reason is Reason.INVALID_REQUEST
+    assert [each.field for each in caught.value.fields] == named

@@ -80,8 +80,13 @@ local function usage_of(record)
   return input, record.cached, math.max(record.output, record.leased), 'PRESUMED'
 end
 
-local function write_receipt(record, bookings)
+-- `before` is what an earlier receipt of the reservation has counted.
+local function write_receipt(record, bookings, before)
   local input, cached, output, source = usage_of(record)
+  local minute = math.floor(record.part_ms / MINUTE_MS)
+  local measures = counted_by(counts(record, input, cached, output, source), before)
+  local counted = measures and string.format('%.0f ', minute) .. packed(measures) or ''
+  add_to_days('days', record, minute, measures, bookings, record.booked_at_ms)
   redis.call('XADD', RECEIPTS, '*',
     'reservation_id', record.id, 'request_id', record.request_id,
     'key_id', record.key_id, 'user', record.user, 'team', record.team, 'model', record.model,
@@ -89,7 +94,7 @@ local function write_receipt(record, bookings)
     'price_version', record.price_version,
     'input', input, 'cached', cached, 'output', output, 'source', source,
     'cost', record.booked, 'uncovered', record.uncovered, 'outcome', record.outcome, 'why', record.why,
-    'bookings', bookings, 'booked_at_ms', record.booked_at_ms)
+    'bookings', bookings, 'counted', counted, 'booked_at_ms', record.booked_at_ms)
 end
 
 local function close(record, now, state, outcome)
@@ -117,12 +122,13 @@ local function correct(record, now, said_cost, used)
   if lower <= 0 then
     return 0
   end
+  local before = counts(record, usage_of(record))
   local draft = {}
   add_to(draft, record, record.part_ms, -lower, 0)
   write(draft, now)
   record.booked, record.outcome, record.booked_at_ms = record.booked - lower, 'CORRECTED', now
   record.input, record.cached, record.output, record.source = used.input, used.cached, used.output, used.source
-  write_receipt(record, string.format('%.0f=-%.0f', math.floor(record.part_ms / MINUTE_MS), lower))
+  write_receipt(record, string.format('%.0f=-%.0f', math.floor(record.part_ms / MINUTE_MS), lower), before)
   return lower
 end
 

@@ -155,6 +155,42 @@ BUDGET_KIND_CONCURRENCY: BudgetKind.ValueType  # 5
 """Requests open at once; the window must be BUDGET_WINDOW_TOTAL."""
 Global___BudgetKind: _TypeAlias = BudgetKind  # noqa: Y015
 
+class _SpendDimension:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SpendDimensionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SpendDimension.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SPEND_DIMENSION_UNSPECIFIED: _SpendDimension.ValueType  # 0
+    """Not set: refused."""
+    SPEND_DIMENSION_DAY: _SpendDimension.ValueType  # 1
+    """The day, in UTC."""
+    SPEND_DIMENSION_KEY: _SpendDimension.ValueType  # 2
+    """The API key."""
+    SPEND_DIMENSION_USER: _SpendDimension.ValueType  # 3
+    """The key's user."""
+    SPEND_DIMENSION_TEAM: _SpendDimension.ValueType  # 4
+    """The key's team."""
+    SPEND_DIMENSION_MODEL: _SpendDimension.ValueType  # 5
+    """The model that answered."""
+
+class SpendDimension(_SpendDimension, metaclass=_SpendDimensionEnumTypeWrapper):
+    """What spending can be told apart by."""
+
+SPEND_DIMENSION_UNSPECIFIED: SpendDimension.ValueType  # 0
+"""Not set: refused."""
+SPEND_DIMENSION_DAY: SpendDimension.ValueType  # 1
+"""The day, in UTC."""
+SPEND_DIMENSION_KEY: SpendDimension.ValueType  # 2
+"""The API key."""
+SPEND_DIMENSION_USER: SpendDimension.ValueType  # 3
+"""The key's user."""
+SPEND_DIMENSION_TEAM: SpendDimension.ValueType  # 4
+"""The key's team."""
+SPEND_DIMENSION_MODEL: SpendDimension.ValueType  # 5
+"""The model that answered."""
+Global___SpendDimension: _TypeAlias = SpendDimension  # noqa: Y015
+
 class _Outcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -386,6 +422,76 @@ class BudgetState(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BudgetState: _TypeAlias = BudgetState  # noqa: Y015
+
+@_typing.final
+class Spend(_message.Message):
+    """Sums over requests that have ended: money on the day on which it was booked, the request and its tokens on the day on
+    which its last lease was given, a late correction on those days too.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    TEAM_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHED_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    COST_MICRO_USD_FIELD_NUMBER: _builtins.int
+    PRESUMED_MICRO_USD_FIELD_NUMBER: _builtins.int
+    ESTIMATED_MICRO_USD_FIELD_NUMBER: _builtins.int
+    day: _builtins.str
+    """The names that were asked for: a day such as "2026-11-22", a key's id, a user, a team, a model. Empty: none, or not
+    asked for.
+    """
+    key_id: _builtins.str
+    """The API key's id."""
+    user: _builtins.str
+    """The user."""
+    team: _builtins.str
+    """The team."""
+    model: _builtins.str
+    """The model."""
+    requests: _builtins.int
+    """Requests that were settled or presumed; answers from the cache are none."""
+    input_tokens: _builtins.int
+    """Tokens read, cached ones included."""
+    cached_input_tokens: _builtins.int
+    """Of those, the ones that the engine or provider had in its prefix cache."""
+    output_tokens: _builtins.int
+    """Tokens delivered."""
+    cost_micro_usd: _builtins.int
+    """The cost in micro-US-dollars."""
+    presumed_micro_usd: _builtins.int
+    """Of that, what is booked for routers that fell silent."""
+    estimated_micro_usd: _builtins.int
+    """Of that, what a router counted, for want of an engine's or provider's word."""
+    def __init__(
+        self,
+        *,
+        day: _builtins.str = ...,
+        key_id: _builtins.str = ...,
+        user: _builtins.str = ...,
+        team: _builtins.str = ...,
+        model: _builtins.str = ...,
+        requests: _builtins.int = ...,
+        input_tokens: _builtins.int = ...,
+        cached_input_tokens: _builtins.int = ...,
+        output_tokens: _builtins.int = ...,
+        cost_micro_usd: _builtins.int = ...,
+        presumed_micro_usd: _builtins.int = ...,
+        estimated_micro_usd: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_input_tokens", b"cached_input_tokens", "cost_micro_usd", b"cost_micro_usd", "day", b"day", "estimated_micro_usd", b"estimated_micro_usd", "input_tokens", b"input_tokens", "key_id", b"key_id", "model", b"model", "output_tokens", b"output_tokens", "presumed_micro_usd", b"presumed_micro_usd", "requests", b"requests", "team", b"team", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Spend: _TypeAlias = Spend  # noqa: Y015
 
 @_typing.final
 class CachedFrom(_message.Message):

@@ -221,6 +221,62 @@ class ListReceiptsResponse(_message.Message):
 Global___ListReceiptsResponse: _TypeAlias = ListReceiptsResponse  # noqa: Y015
 
 @_typing.final
+class GetSpendRequest(_message.Message):
+    """Asks what was spent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_DAY_FIELD_NUMBER: _builtins.int
+    LAST_DAY_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    first_day: _builtins.str
+    """The first day, such as "2026-11-22", in UTC."""
+    last_day: _builtins.str
+    """The last day; at most 400 days in all."""
+    @_builtins.property
+    def by(self) -> _containers.RepeatedScalarFieldContainer[_money_pb2.SpendDimension.ValueType]:
+        """What to tell apart, each once; nothing: one sum of all."""
+
+    def __init__(
+        self,
+        *,
+        first_day: _builtins.str = ...,
+        last_day: _builtins.str = ...,
+        by: _abc.Iterable[_money_pb2.SpendDimension.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "first_day", b"first_day", "last_day", b"last_day"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSpendRequest: _TypeAlias = GetSpendRequest  # noqa: Y015
+
+@_typing.final
+class GetSpendResponse(_message.Message):
+    """Some of the rows: at most 500, and then more of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[_money_pb2.Spend]:
+        """In the order of their names."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[_money_pb2.Spend] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSpendResponse: _TypeAlias = GetSpendResponse  # noqa: Y015
+
+@_typing.final
 class CreateKeyRequest(_message.Message):
     """A key to make."""
 

@@ -1,0 +1,31 @@
+"""What is kept of the ledger beside its receipts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Protocol
+
+from services.budget.domain.spend import Spender, SpendQuery, SpendRow, Spent, summed
+
+
+class Bookkeeper(Protocol):
+    """Sums over receipts. Any call may raise BUDGET_UNAVAILABLE.
+
+    A receipt's money counts on the day (UTC) on which it was booked, its tokens and the request on the day on which its
+    last lease was given; a later correction on those days as well. What open requests have booked is not in it.
+    """
+
+    async def spent_on(self, organisation: str, day: date) -> Mapping[Spender, Spent]:
+        """What was booked on that day, to the last receipt; nothing of a day that is more than 400 days over."""
+        ...
+
+
+async def spend(query: SpendQuery, bookkeeper: Bookkeeper) -> tuple[SpendRow, ...]:
+    """The rows that are asked for."""
+    booked = [
+        (day, spender, spent)
+        for day in query.days()
+        for spender, spent in (await bookkeeper.spent_on(query.organisation, day)).items()
+    ]
+    return summed(booked, query.by)
