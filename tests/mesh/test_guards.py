@@ -155,8 +155,8 @@ async def test_the_trace_says_what_was_decided(redis_url: str) -> None:
     )
     order = [each.name for each in children]
     assert order[:2] == ["guard.input", "route"]
-    assert order.index("chat small") < order.index("tokenway.budget.v1.BudgetService/Settle")
-    assert order.count("guard.output") == 1
+    later = ("chat small", "guard.output", "tokenway.budget.v1.BudgetService/Settle")
+    assert [each for each in order if each in later] == list(later)
     assert [decided(each) for each in spans if each.name.startswith("guard.")] == [
         [("pii.email", "redact")],
         [("pii.phone", "redact")],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Protocol
 
 from libs.clock import Clock
@@ -50,35 +50,45 @@ class AnswerGuard:
     def __init__(self, *, scanner: Scanner, placeholders: Placeholders, watcher: GuardWatcher, clock: Clock) -> None:
         self._scanner, self._placeholders, self._watcher, self._clock = scanner, placeholders, watcher, clock
         self._texts: dict[Channel, HeldText] = {}
-        self._verdicts: list[Verdict] = []
+        self._judged: Callable[[Verdict], None] = lambda _: None
         self.ended_by: FinishReason | None = None
         self.acted = False
 
     async def guarded(self, pieces: Pieces) -> Pieces:
         """See OutputGuard. Every delta goes on with its tokens, be all its text held: what is counted stays true."""
-        latest: Delta | None = None
-        with self._watcher.guarding(Direction.OUTPUT) as judged:
+        async with aclosing(pieces):
+            # Started: until then there is nothing to guard.
+            yield await anext(pieces)
+            with self._watched():
+                latest: Delta | None = None
+                async for piece in pieces:
+                    latest = self._rewritten(piece)
+                    yield latest
+                    if self.ended_by:
+                        return
+                rest = self._rest()
+                if latest is not None and rest:
+                    yield latest.without_tokens(rest)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        with self._watcher.guarding(Direction.OUTPUT) as self._judged:
             try:
-                async with aclosing(pieces):
-                    async for piece in pieces:
-                        if isinstance(piece, Started):
-                            yield piece
-                            continue
-                        latest = piece.rewritten(self._passed)
-                        self._tell(judged)
-                        yield latest
-                        if self.ended_by:
-                            break
-                rest = {channel: self._passed(channel, "", last=True) for channel in self._texts}
-                self._tell(judged)
-                if latest is not None and any(rest.values()):
-                    yield latest.without_tokens({channel: text for channel, text in rest.items() if text})
+                yield
             finally:
                 held = self._texts.values()
-                self._watcher.held(
-                    seconds=max((each.longest_seconds for each in held), default=0.0),
-                    characters=max((each.most_characters for each in held), default=0),
-                )
+                seconds = max((each.longest_seconds for each in held), default=0.0)
+                self._watcher.held(seconds=seconds, characters=max((each.most_characters for each in held), default=0))
+
+    def _rewritten(self, piece: Started | Delta) -> Delta:
+        if isinstance(piece, Started):
+            raise TypeError("an answer starts once")
+        return piece.rewritten(self._passed)
+
+    def _rest(self) -> dict[Channel, str]:
+        """What is still held, by channel."""
+        rest = {channel: self._passed(channel, "", last=True) for channel in self._texts}
+        return {channel: text for channel, text in rest.items() if text}
 
     def _passed(self, channel: Channel, piece: str, *, last: bool = False) -> str:
         if self.ended_by:
@@ -108,17 +118,12 @@ class AnswerGuard:
         if span.continued:
             return form.replaced(span.text, "")
         self.acted = True
-        self._verdicts.append(Verdict(rule.name, rule.action))
+        self._judged(Verdict(rule.name, rule.action))
         return form.replaced(span.text, self._placeholders.of(rule, span.text))
 
     def _block(self, rule: str) -> None:
         self.acted, self.ended_by = True, FinishReason.CONTENT_FILTER
-        self._verdicts.append(Verdict(rule, Action.BLOCK))
-
-    def _tell(self, judged: Callable[[Verdict], None]) -> None:
-        for each in self._verdicts:
-            judged(each)
-        self._verdicts.clear()
+        self._judged(Verdict(rule, Action.BLOCK))
 
 
 class HeldText:
