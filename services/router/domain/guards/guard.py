@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from libs.clock import Clock
@@ -55,13 +54,13 @@ class Guard:
             except TimeoutError:
                 judged(Verdict(TIME_LIMIT, Action.BLOCK))
                 raise _too_slow() from None
-            refused = [(each.field, rule.name) for each in texts for rule in each.refused_by()]
-            for each in texts:
-                for rule in each.found:
-                    judged(Verdict(rule.name, Action.BLOCK if (each.field, rule.name) in refused else rule.action))
+            found = {(each.field, rule.name): each.action(rule) for each in texts for rule in each.found}
+            for (_, rule), action in found.items():
+                judged(Verdict(rule, action))
+            refused = [place for place, action in found.items() if action is Action.BLOCK]
             if refused:
                 raise _refused(refused)
-            if not any(each.found for each in texts):
+            if not found:
                 return ask
             return replace(ask, question=redacted(ask.question, texts, placeholders))
 
@@ -84,17 +83,12 @@ async def _scan(texts: list[QuestionText], scanner: Scanner) -> None:
 
 
 def _refused(found: list[tuple[str, str]]) -> TokenwayError:
-    """Every field with its rule, once; never what was found."""
-    fields = tuple(_violations(found))
+    """Every field with its rule; never what was found."""
+    fields = tuple(FieldViolation(f"request.{field}", f"holds what the rule {rule} refuses") for field, rule in found)
     listed = "; ".join(f"{each.field} {each.description}" for each in fields)
     return TokenwayError(
         Reason.CONTENT_REFUSED, f"{listed}; remove it and ask again", {"rule": found[0][1]}, fields=fields
     )
-
-
-def _violations(found: list[tuple[str, str]]) -> Iterator[FieldViolation]:
-    for field, rule in dict.fromkeys(found):
-        yield FieldViolation(f"request.{field}", f"holds what the rule {rule} refuses")
 
 
 def _too_slow() -> TokenwayError:

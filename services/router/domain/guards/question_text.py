@@ -35,9 +35,9 @@ class QuestionText:
         """The rule of each content that was found, in order."""
         return tuple(each.rule for each in self._spans if each.rule)
 
-    def refused_by(self) -> Iterator[Rule]:
-        """The rules that this text breaks for good."""
-        return (rule for rule in self.found if rule.action is Action.BLOCK or self._kind is TextKind.NAME)
+    def action(self, rule: Rule) -> Action:
+        """What a finding of the rule leads to here."""
+        return Action.BLOCK if self._kind is TextKind.NAME else rule.action
 
     def redacted(self, placeholders: Placeholders) -> str:
         """The text as the engine gets it."""
