@@ -21,7 +21,8 @@ CHANNEL_OPTIONS = (
     ("grpc.enable_retries", 0),
     # A replica that comes back is found quickly: gRPC's default waits up to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # Not a wait: the least time that an attempt to connect is given. TLS to another region takes some of it.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     # One connection per channel, so that closing a channel closes it.
     ("grpc.use_local_subchannel_pool", 1),

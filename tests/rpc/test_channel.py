@@ -1,0 +1,54 @@
+"""The one profile of connections, over a network that is not this machine's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from google.protobuf.wrappers_pb2 import StringValue
+
+from libs.rpc.call import Call
+from libs.rpc.method import Method, Shape
+from libs.rpc.routes import Route
+from libs.rpc.server import RpcServer
+from libs.testing.runtime import recorded_runtime
+
+ECHO = Method("tokenway.test.v1.EchoService", "Echo", StringValue, StringValue, Shape.UNARY_UNARY)
+# As a handshake over an ocean, or with a machine that is busy.
+HANDSHAKE_SECONDS = 0.5
+
+
+async def echo(request: StringValue, call: Call) -> StringValue:
+    return request
+
+
+@asynccontextmanager
+async def far_away(host: str, port: int) -> AsyncIterator[str]:
+    """An address behind which that one is, once a connection has waited."""
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(HANDSHAKE_SECONDS)
+        near, to_near = await asyncio.open_connection(host, port)
+        await asyncio.gather(_pour(reader, to_near), _pour(near, writer))
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        writer.write(data)
+    writer.close()
+
+
+async def test_a_connection_may_take_longer_to_be_made_than_the_first_wait_between_two() -> None:
+    runtime = recorded_runtime().runtime
+    server = RpcServer(name="echo", listen="127.0.0.1:0", routes=(Route(ECHO, echo),), runtime=runtime)
+    async with server:
+        host, _, port = server.address.rpartition(":")
+        async with far_away(host, int(port)) as address:
+            client = runtime.client(address, service="echo")
+            said = await client.unary(ECHO, StringValue(value="from far away"), timeout_seconds=10)
+            await client.close()
+    assert said.value == "from far away"
