@@ -47,3 +47,12 @@ def cost_micro_usd(price: Price, usage: Usage) -> int:
         + usage.output_tokens * price.output_micro_usd_per_million_tokens
     )
     return -(-total // _TOKENS_PER_PRICE)
+
+
+def usd(micro_usd: int) -> str:
+    """As people read it: `$0`, `$0.000008`, `$1.25`: whole cents at least, and never rounded."""
+    if micro_usd == 0:
+        return "$0"
+    whole, fraction = divmod(micro_usd, 1_000_000)
+    digits = f"{fraction:06d}".rstrip("0").ljust(2, "0")
+    return f"${whole:,}.{digits}"

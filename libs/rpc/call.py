@@ -15,6 +15,9 @@ from libs.rpc.method import Shape
 
 Kind = TypeVar("Kind")
 
+# A trailer of the router's answers, router.proto says what it holds.
+SOFT_LIMITS_KEY = "x-tokenway-soft-limits"
+
 
 @dataclass(slots=True)
 class Call:

@@ -80,25 +80,39 @@ def plaintext_stays_on_this_machine(tree: Tree) -> Iterator[Mistake]:
 
 
 def budgets_have_subjects(tree: Tree) -> Iterator[Mistake]:
-    """A key's budget names a key of its organisation; the organisation's own names nothing."""
+    """A key's budget names a key of its organisation, a user's or team's names it; the organisation's names nothing."""
     for path, limit in _parts(tree, Limit, "organisations.*.budgets.*"):
         keys = [key for _, key in tree.texts(f"organisations.{path[1]}.keys.*.id")]
         if limit.scope == "organisation" and limit.subject is not None:
             message = f"{limit.subject!r} is too much: a budget of the organisation has no subject"
             yield Mistake((*path, "subject"), message)
-        elif limit.scope == "key" and limit.subject is None:
-            yield Mistake(path, "a budget of a key needs the key's id as its subject")
+        elif limit.scope != "organisation" and limit.subject is None:
+            what = "the key's id" if limit.scope == "key" else f"the {limit.scope}'s name"
+            yield Mistake(path, f"a budget of a {limit.scope} needs {what} as its subject")
         elif limit.scope == "key" and limit.subject not in keys:
             message = f"no key of this organisation has the id {limit.subject!r}; {_known(keys, 'keys')}"
             yield Mistake((*path, "subject"), message)
 
 
+def budgets_have_one_limit(tree: Tree) -> Iterator[Mistake]:
+    """Of money in dollars, of anything else as a number; and over a time in which it can be counted."""
+    for path, each in _parts(tree, Limit, "organisations.*.budgets.*"):
+        right, wrong = ("limit_usd", "limit") if each.kind == "money" else ("limit", "limit_usd")
+        if getattr(each, wrong) is not None:
+            yield Mistake((*path, wrong), f"is no limit of {each.kind}; give {right}")
+        elif getattr(each, right) is None:
+            yield Mistake(path, f"a budget of {each.kind} needs its {right}")
+        if each.kind == "concurrency" and each.window != "total":
+            message = f"open requests are counted at any instant, not over a {each.window}; give total"
+            yield Mistake((*path, "window"), message)
+
+
 def budgets_are_unique(tree: Tree) -> Iterator[Mistake]:
-    """One limit for a scope, subject and window."""
+    """One hard and one soft limit for a scope, subject, window and kind."""
     for path, _ in tree.select("organisations.*"):
         limits = _parts(tree, Limit, f"organisations.{path[-1]}.budgets.*")
-        same = ((where, (limit.scope, limit.subject, limit.window)) for where, limit in limits)
-        yield from _repeated(same, "{first} limits the same scope, subject and window; keep one")
+        same = ((at, (each.scope, each.subject, each.window, each.kind, each.soft)) for at, each in limits)
+        yield from _repeated(same, "{first} limits the same scope, subject, window and kind; keep one")
 
 
 def allowed_models_exist(tree: Tree) -> Iterator[Mistake]:
@@ -164,6 +178,7 @@ CHECKS = (
     addresses_are_unique,
     plaintext_stays_on_this_machine,
     budgets_have_subjects,
+    budgets_have_one_limit,
     budgets_are_unique,
     allowed_models_exist,
     engines_hold_their_context,

@@ -276,12 +276,19 @@ class Guards(Section):
 
 
 class Limit(Section):
-    """The most that may be spent in a calendar window (UTC)."""
+    """The most of one kind that may be used over a time."""
 
-    scope: Literal["key", "organisation"]
-    subject: Name | None = Field(default=None, description="the key's id; absent for the organisation")
-    window: Literal["hour", "day", "month"]
-    limit_usd: Usd
+    scope: Literal["key", "user", "team", "organisation"]
+    subject: Name | None = Field(
+        default=None, description="the key's id, the user or the team; absent for the organisation"
+    )
+    window: Literal["minute", "hour", "day", "month", "total"] = Field(
+        description="of the calendar (UTC) for money, sliding for the others; concurrency has total alone"
+    )
+    kind: Literal["money", "requests", "input_tokens", "output_tokens", "concurrency"] = "money"
+    limit_usd: Usd | None = Field(default=None, description="the limit of money")
+    limit: int | None = Field(default=None, ge=0, le=10**15, description="the limit of any other kind")
+    soft: bool = Field(default=False, description="warns and refuses nothing; may stand beside a hard one")
 
 
 class Key(Section):

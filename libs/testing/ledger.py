@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 
-from libs.errors import TokenwayError
 from libs.money import Usage, UsageSource, cost_micro_usd
 from services.budget.domain.errors import budget_exceeded, reservation_closed, reservation_not_found
 from services.budget.domain.lease import Extension, Lease, LeasePolicy, Reservation, ReservationId
-from services.budget.domain.limits import WINDOWS, Account, BudgetState, Limit, Principal, Scope
+from services.budget.domain.limits import WINDOWS, Account, BudgetState, Kind, Limit, LimitName, Principal
 from services.budget.domain.money import worst_cost_micro_usd
 from services.budget.domain.ports import Swept
 from services.budget.domain.receipt import Outcome, Receipt, ReceiptPage, ReceiptQuery, Settlement
 from services.budget.domain.spend import Spender, Spent
-from services.budget.domain.windows import Window, period
+from services.budget.domain.windows import BUCKETS, Window, bucket_seconds, period
 
 _REMEMBERED_MS = 24 * 3_600_000
+# Where what is reserved stands in the way, it may be gone at any moment.
+_TRY_AGAIN_MS = 1_000
+_OF_REQUEST = (Kind.REQUESTS, Kind.CONCURRENCY)
+_NEVER = float("inf")
+
+# By kind; what is not in it is 0.
+Amounts = Mapping[Kind, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What is counted of an account: a kind, over a window."""
+
+    account: Account
+    kind: Kind
+    window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """An amount that was booked, in which counters and when."""
+
+    counted: tuple[Counted, ...]
+    kind: Kind
+    amount: int
+    # When it was reserved, which says the calendar's window; and when it was booked, which says the bucket.
+    reserved_ms: int
+    booked_ms: int
 
 
 @dataclass(slots=True)
@@ -27,25 +54,47 @@ class Held:
 
     asked: Reservation
     leased: int
-    reserved: int
     part_ms: int
     expires_ms: int
+    # Where the live part is counted.
+    counted: tuple[Counted, ...] = ()
+    reserved: Amounts = field(default_factory=dict)
     seq: int = 0
     used: Usage = field(default_factory=Usage)
-    bookings: list[tuple[int, int]] = field(default_factory=list)
+    bookings: list[Booking] = field(default_factory=list)
     state: str = "open"
     closed_ms: int = 0
-    presumed: int = 0
+    presumed: Amounts = field(default_factory=dict)
     released: int = 0
     receipt: Receipt | None = None
 
-    @property
-    def booked(self) -> int:
-        return sum(amount for _, amount in self.bookings)
+    def booked(self, kind: Kind = Kind.MONEY) -> int:
+        return sum(each.amount for each in self.bookings if each.kind is kind)
 
-    def book(self, amount: int) -> None:
-        """In the windows where the live part was reserved."""
-        self.bookings.append((self.part_ms, amount))
+    def book(self, amounts: Amounts, at_ms: int) -> None:
+        """Where the live part was reserved."""
+        self.bookings += (Booking(self.counted, kind, most, self.part_ms, at_ms) for kind, most in amounts.items())
+
+    def unbooked(self, amounts: Amounts) -> Amounts:
+        """What of them is not booked yet."""
+        return {kind: max(0, most - self.booked(kind)) for kind, most in amounts.items()}
+
+    def used_of(self, usage: Usage) -> Amounts:
+        """What that usage comes to and is not booked, as far as it is reserved."""
+        cost = cost_micro_usd(self.asked.price, usage)
+        used = {Kind.MONEY: cost, Kind.INPUT_TOKENS: usage.input_tokens, Kind.OUTPUT_TOKENS: usage.output_tokens}
+        return {kind: min(most, self.reserved.get(kind, 0)) for kind, most in self.unbooked(used).items()}
+
+    def reserve(self, output_tokens: int) -> None:
+        """All that it takes to deliver so many, and is not booked."""
+        self.reserved = self.unbooked(
+            {
+                Kind.MONEY: self.cost_at(output_tokens),
+                Kind.INPUT_TOKENS: self.used.input_tokens or self.asked.max_input_tokens,
+                Kind.OUTPUT_TOKENS: output_tokens,
+                Kind.CONCURRENCY: 1,
+            }
+        )
 
     def cost_at(self, output_tokens: int) -> int:
         """What the request costs once it has delivered so many."""
@@ -63,7 +112,7 @@ class InMemoryLedger:
         self._policy = policy or LeasePolicy()
         self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
         self._latest_ms: dict[str, int] = {}
-        self._limits: dict[str, dict[tuple[Account, Window], Limit]] = {}
+        self._limits: dict[str, dict[LimitName, Limit]] = {}
         self._held: dict[tuple[str, ReservationId], Held] = {}
         # Closed so long ago that their ids are used anew; what they booked stands.
         self._forgotten: list[Held] = []
@@ -76,17 +125,17 @@ class InMemoryLedger:
         if existing and existing.state != "open":
             raise reservation_closed(reservation.id, existing.state)
         if existing:
-            return self._lease(existing, now)
+            return self._lease(existing, now, self._passed(existing, now))
         replaced = self._find(organisation, reservation.replaces, now) if reservation.replaces else None
-        if replaced and replaced.state == "open":
-            held = self._replace(replaced, reservation, now)
-        else:
-            held = self._first_lease(reservation, list(self._states(reservation.principal, now)), now)
+        expires_ms = now + int(self._policy.lifetime_seconds * 1000)
+        held = Held(reservation, 0, part_ms=now, expires_ms=expires_ms)
         forgotten = self._held.pop((organisation, reservation.id), None)
         if forgotten:
             self._forgotten.append(forgotten)
-        self._held[organisation, reservation.id] = held
-        return self._lease(held, now)
+        self._step(held, now, lambda: self._take_place(held, replaced, now), needs_request=replaced is None)
+        if replaced and replaced.state == "open":
+            self._close(replaced, now, "released", Outcome.RELEASED, replaced.used)
+        return self._lease(held, now, self._passed(held, now))
 
     async def extend(self, extension: Extension) -> Lease:
         now = self._begin(extension.organisation)
@@ -95,37 +144,38 @@ class InMemoryLedger:
             raise reservation_closed(extension.id, held.state)
         if extension.seq <= held.seq:
             return self._lease(held, now)
-        before = replace(held, bookings=list(held.bookings))
-        try:
-            self._extend(held, extension, now)
-        except TokenwayError:
-            self._held[extension.organisation, extension.id] = before
-            raise
+        self._step(held, now, lambda: self._extend(held, extension, now), needs_request=False)
         return self._lease(held, now)
 
     async def settle(self, settlement: Settlement) -> Receipt:
         now = self._begin(settlement.organisation)
         held = self._find_or_raise(settlement.organisation, settlement.id, now)
         final_cost = cost_micro_usd(held.asked.price, settlement.usage)
+        uncovered = max(0, final_cost - held.booked())
         if held.state == "open":
-            held.book(min(held.reserved, max(0, final_cost - held.booked)))
-            uncovered = max(0, final_cost - held.booked)
+            held.book(held.used_of(settlement.usage), now)
+            uncovered = max(0, final_cost - held.booked())
             self._close(held, now, "settled", settlement.outcome, settlement.usage, settlement.why, uncovered)
         elif held.state == "expired":
             held.state = "settled"
-            uncovered = max(0, final_cost - held.booked)
-            self._correct(held, now, final_cost, settlement.usage, settlement.why, uncovered)
+            said = {
+                Kind.MONEY: final_cost,
+                Kind.INPUT_TOKENS: settlement.usage.input_tokens,
+                Kind.OUTPUT_TOKENS: settlement.usage.output_tokens,
+            }
+            self._correct(held, now, said, settlement.usage, settlement.why, uncovered)
         return _receipt(held)
 
     async def release(self, organisation: str, reservation: ReservationId) -> int:
         now = self._begin(organisation)
         held = self._find_or_raise(organisation, reservation, now)
         if held.state == "open":
-            held.released = held.reserved
+            held.released = held.reserved.get(Kind.MONEY, 0)
             self._close(held, now, "released", Outcome.RELEASED, held.used)
         elif held.state == "expired":
             held.state = "released"
-            held.released = self._correct(held, now, held.booked - held.presumed, held.used)
+            said = {kind: held.booked(kind) - most for kind, most in held.presumed.items()}
+            held.released = self._correct(held, now, said, held.used)
         return held.released
 
     async def sweep(self) -> Swept:
@@ -133,23 +183,29 @@ class InMemoryLedger:
         for organisation in {owner for owner, _ in self._held}:
             self._begin(organisation)
         closed = [held for held in before if held.state == "expired"]
-        return Swept(len(closed), sum(held.presumed for held in closed))
+        return Swept(len(closed), sum(held.presumed.get(Kind.MONEY, 0) for held in closed))
 
     async def usage(self, principal: Principal) -> tuple[BudgetState, ...]:
-        return tuple(self._states(principal, self._begin(principal.organisation)))
+        now, organisation = self._begin(principal.organisation), principal.organisation
+        limits = self._limits.get(organisation, {}).values()
+        return tuple(self._state(organisation, each, now) for each in limits if each.account in principal.accounts())
 
     async def put_limit(self, organisation: str, limit: Limit) -> BudgetState:
-        self._limits.setdefault(organisation, {})[limit.account, limit.window] = limit
+        limits = self._limits.setdefault(organisation, {})
+        limits.pop(limit.name, None)  # the latest comes last
+        limits[limit.name] = limit
         return self._state(organisation, limit, self._begin(organisation))
 
     async def add_limit(self, organisation: str, limit: Limit) -> bool:
-        return self._limits.setdefault(organisation, {}).setdefault((limit.account, limit.window), limit) is limit
+        self._begin(organisation)
+        return self._limits.setdefault(organisation, {}).setdefault(limit.name, limit) is limit
 
     async def limits(self, organisation: str) -> tuple[Limit, ...]:
         return tuple(self._limits.get(organisation, {}).values())
 
-    async def remove_limit(self, organisation: str, account: Account, window: Window) -> bool:
-        return self._limits.get(organisation, {}).pop((account, window), None) is not None
+    async def remove_limit(self, organisation: str, name: LimitName) -> bool:
+        self._begin(organisation)
+        return self._limits.get(organisation, {}).pop(name, None) is not None
 
     async def states(self, organisation: str) -> tuple[BudgetState, ...]:
         now = self._begin(organisation)
@@ -170,7 +226,7 @@ class InMemoryLedger:
 
     async def spent_on(self, organisation: str, day: date) -> dict[Spender, Spent]:
         found: dict[Spender, Spent] = {}
-        for held in self._of(organisation, Account(Scope.ORGANISATION)):
+        for held in self._of(organisation):
             if held.receipt:
                 asked = held.asked
                 spender = Spender(asked.principal.key_id, asked.principal.user, asked.principal.team, asked.model)
@@ -181,56 +237,111 @@ class InMemoryLedger:
         """The organisation's ledger, oldest first."""
         return [receipt for owner, receipt in self._receipts if owner == organisation]
 
-    def spent_and_reserved(self, organisation: str, account: Account, window: Window, at_ms: int) -> tuple[int, int]:
-        """The counter of the window in which that moment lies."""
-        return self.counter(organisation, account, window, period(window, at_ms // 1000).id)
+    def used_and_reserved(
+        self, organisation: str, account: Account, window: Window, at_ms: int, kind: Kind = Kind.MONEY
+    ) -> tuple[int, int]:
+        """The counter at that moment; of money, of the calendar's window in which it lies."""
+        counted = Counted(account, kind, window)
+        if kind is Kind.MONEY:
+            return self.counter(organisation, account, window, period(window, at_ms // 1000).id)
+        of = list(self._of(organisation))
+        used = sum(each.amount for each in _bookings(of, counted) if _is_in(window, each.booked_ms, at_ms))
+        return used, sum(held.reserved.get(kind, 0) for held in of if counted in held.counted)
 
     def counter(self, organisation: str, account: Account, window: Window, identity: str) -> tuple[int, int]:
-        """Spent and reserved in the window of that id."""
-        spent = reserved = 0
-        for held in self._of(organisation, account):
-            spent += sum(amount for at_ms, amount in held.bookings if period(window, at_ms // 1000).id == identity)
-            reserved += held.reserved if period(window, held.part_ms // 1000).id == identity else 0
-        return spent, reserved
+        """Of money, spent and reserved in the window of that id."""
+        counted, of = Counted(account, Kind.MONEY, window), list(self._of(organisation))
+        bookings = _bookings(of, counted)
+        spent = sum(each.amount for each in bookings if period(window, each.reserved_ms // 1000).id == identity)
+        live = (each for each in of if counted in each.counted and period(window, each.part_ms // 1000).id == identity)
+        return spent, sum(each.reserved.get(Kind.MONEY, 0) for each in live)
 
-    def _replace(self, replaced: Held, reservation: Reservation, now: int) -> Held:
-        before = list(self._states(reservation.principal, now))
-        returned, replaced.reserved = replaced.reserved, 0
-        try:
-            held = self._first_lease(reservation, before, now)
-        except TokenwayError:
-            replaced.reserved = returned
-            raise
-        replaced.released = returned
-        self._close(replaced, now, "released", Outcome.RELEASED, replaced.used)
-        return held
+    def bookings(self, organisation: str, counted: Counted) -> list[Booking]:
+        """What was ever booked in a counter."""
+        return list(_bookings(self._of(organisation), counted))
 
-    def _first_lease(self, asked: Reservation, before: list[BudgetState], now: int) -> Held:
-        expires_ms = now + int(self._policy.lifetime_seconds * 1000)
-        held = Held(asked, 0, 0, part_ms=now, expires_ms=expires_ms)
-        states = list(self._states(asked.principal, now))
-        room = min((_left(state) for state in states), default=None)
-        worst = held.cost_at(asked.max_output_tokens)
-        near_limit = room is not None and room < self._policy.near_limit_factor * worst
-        held.leased = asked.max_output_tokens if near_limit else min(asked.want_output_tokens, asked.max_output_tokens)
-        held.reserved = held.cost_at(held.leased)
-        _refuse(before, [_left(state) - held.reserved for state in states], held.reserved, now)
-        return held
+    def _take_place(self, held: Held, replaced: Held | None, now: int) -> None:
+        """Reserves for it, where it replaces an open one in place of that."""
+        principal = held.asked.principal
+        returned: Amounts = {}
+        if replaced and replaced.state == "open":
+            held.counted = self._next_part(principal, replaced.counted)
+            returned, replaced.reserved = replaced.reserved, {}
+        else:
+            held.counted = self._always(principal) + self._limited(principal, tuple(Kind))
+        held.leased = self._first_lease_tokens(held, now)
+        held.reserve(held.leased)
+        held.book({Kind.REQUESTS: 0 if replaced else 1}, now)
+        if replaced and replaced.state == "open":
+            replaced.released = returned.get(Kind.MONEY, 0)
+
+    def _first_lease_tokens(self, held: Held, now: int) -> int:
+        asked = held.asked
+        worst = {Kind.MONEY: held.cost_at(asked.max_output_tokens), Kind.OUTPUT_TOKENS: asked.max_output_tokens}
+        near_limit = any(
+            _left(self._state(asked.principal.organisation, limit, now))
+            < self._policy.near_limit_factor * worst[limit.kind]
+            for limit in self._limits_of(asked.principal)
+            if limit.kind in worst and not limit.soft
+        )
+        return asked.max_output_tokens if near_limit else min(asked.want_output_tokens, asked.max_output_tokens)
 
     def _extend(self, held: Held, extension: Extension, now: int) -> None:
-        before = list(self._states(held.asked.principal, now))
+        held.book(held.used_of(extension.used), now)
         held.seq, held.used = extension.seq, extension.used
         wanted = min(extension.used.output_tokens + extension.want_output_tokens, held.asked.max_output_tokens)
         held.leased = max(held.leased, wanted)
-        held.book(min(held.reserved, max(0, cost_micro_usd(held.asked.price, extension.used) - held.booked)))
-        held.reserved = max(0, held.cost_at(max(held.leased, extension.used.output_tokens)) - held.booked)
+        held.counted = self._next_part(held.asked.principal, held.counted)
+        held.reserve(max(held.leased, extension.used.output_tokens))
         held.part_ms, held.expires_ms = now, now + int(self._policy.lifetime_seconds * 1000)
-        left_after = [_left(state) for state in self._states(held.asked.principal, now)]
-        _refuse(before, left_after, held.reserved, now)
+
+    def _step(self, held: Held, now: int, change: Callable[[], None], *, needs_request: bool) -> None:
+        """Makes the change, or raises for the limit that it would pass and leaves everything as it was."""
+        organisation = held.asked.principal.organisation
+        limits = [each for each in self._limits_of(held.asked.principal) if not each.soft]
+        before = [self._state(organisation, each, now) for each in limits]
+        saved = {name: replace(each, bookings=list(each.bookings)) for name, each in self._held.items()}
+        self._held[organisation, held.asked.id] = held
+        change()
+        after = [self._state(organisation, each, now) for each in limits]
+        passed = [(was, will) for was, will in zip(before, after, strict=True) if _left(will) < min(0, _left(was))]
+        if passed:
+            self._held = saved
+            need = {**held.reserved, Kind.REQUESTS: int(needs_request)}
+            frees = [self._frees_ms(organisation, was, will, held.reserved, need, now) for was, will in passed]
+            latest = max(frees)
+            state = passed[frees.index(latest)][0]
+            after_seconds = (latest - now) / 1000 if latest < _NEVER else None
+            raise budget_exceeded(state, need=need[state.limit.kind], frees_after_seconds=after_seconds)
+
+    def _frees_ms(
+        self, organisation: str, was: BudgetState, will: BudgetState, reserved: Amounts, need: Amounts, now: int
+    ) -> float:
+        """When the limit may have room."""
+        limit, too_much = was.limit, -_left(will)
+        if need[limit.kind] > limit.most:
+            return _NEVER
+        if was.resets_at_seconds is not None:
+            return was.resets_at_seconds * 1000
+        if limit.window is Window.TOTAL or limit.kind is Kind.MONEY:
+            by_others = will.reserved - reserved.get(limit.kind, 0)
+            return now + _TRY_AGAIN_MS if too_much <= by_others else _NEVER
+        bucket_ms = bucket_seconds(limit.window) * 1000
+        for each in sorted(_bookings(self._of(organisation), _counted(limit)), key=lambda each: each.booked_ms):
+            if _is_in(limit.window, each.booked_ms, now):
+                leaves_ms = (each.booked_ms // bucket_ms + BUCKETS + 1) * bucket_ms
+                still_in = sum(
+                    other.amount
+                    for other in _bookings(self._of(organisation), _counted(limit))
+                    if _is_in(limit.window, other.booked_ms, leaves_ms)
+                )
+                if was.used - still_in >= too_much:
+                    return leaves_ms
+        return now + _TRY_AGAIN_MS
 
     def _presume(self, held: Held, now: int) -> None:
-        held.presumed = held.reserved
-        held.book(held.reserved)
+        held.presumed = {kind: most for kind, most in held.reserved.items() if kind is not Kind.CONCURRENCY}
+        held.book(held.presumed, now)
         presumed = Usage(
             held.used.input_tokens or held.asked.max_input_tokens,
             held.used.cached_input_tokens,
@@ -243,7 +354,7 @@ class InMemoryLedger:
         self, held: Held, now: int, state: str, outcome: Outcome, usage: Usage, why: str = "", uncovered: int = 0
     ) -> None:
         asked = held.asked
-        held.state, held.closed_ms, held.reserved = state, now, 0
+        held.state, held.closed_ms, held.reserved = state, now, {}
         held.receipt = Receipt(
             request_id=asked.request_id,
             reservation_id=asked.id,
@@ -251,7 +362,7 @@ class InMemoryLedger:
             model=asked.model,
             price=asked.price,
             usage=usage,
-            cost_micro_usd=held.booked,
+            cost_micro_usd=held.booked(),
             outcome=outcome,
             why=why,
             uncovered_micro_usd=uncovered,
@@ -259,20 +370,20 @@ class InMemoryLedger:
         )
         self._receipts.append((held.asked.principal.organisation, held.receipt))
 
-    def _correct(self, held: Held, now: int, actual_cost: int, usage: Usage, why: str = "", uncovered: int = 0) -> int:
-        lower = min(held.presumed, max(0, held.booked - actual_cost))
+    def _correct(self, held: Held, now: int, said: Amounts, usage: Usage, why: str = "", uncovered: int = 0) -> int:
+        lower = {kind: min(held.presumed.get(kind, 0), max(0, held.booked(kind) - most)) for kind, most in said.items()}
         held.receipt = replace(_receipt(held), why=why, uncovered_micro_usd=uncovered)
-        if lower:
-            held.book(-lower)
+        held.book({kind: -most for kind, most in lower.items()}, held.closed_ms)
+        if lower.get(Kind.MONEY):
             held.receipt = replace(
                 held.receipt,
                 usage=usage,
-                cost_micro_usd=held.booked,
+                cost_micro_usd=held.booked(),
                 outcome=Outcome.CORRECTED,
                 booked_at_seconds=now / 1000,
             )
             self._receipts.append((held.asked.principal.organisation, held.receipt))
-        return lower
+        return lower.get(Kind.MONEY, 0)
 
     def _begin(self, organisation: str) -> int:
         """Every call begins so: the organisation's time, and no lease that has run out by then."""
@@ -294,50 +405,85 @@ class InMemoryLedger:
             raise reservation_not_found(reservation)
         return held
 
-    def _lease(self, held: Held, now: int) -> Lease:
+    def _lease(self, held: Held, now: int, warnings: tuple[BudgetState, ...] = ()) -> Lease:
         whole = held.leased >= held.asked.max_output_tokens
-        return Lease(held.leased, (held.expires_ms - now) / 1000, held.reserved, whole)
+        reserved_micro_usd = held.reserved.get(Kind.MONEY, 0)
+        return Lease(held.leased, (held.expires_ms - now) / 1000, reserved_micro_usd, whole, warnings)
 
-    def _of(self, organisation: str, account: Account) -> Iterator[Held]:
+    def _passed(self, held: Held, now: int) -> tuple[BudgetState, ...]:
+        """The soft limits over which it stands."""
+        principal = held.asked.principal
+        soft = (each for each in self._limits_of(principal) if each.soft and _counted(each) in held.counted)
+        states = (self._state(principal.organisation, each, now) for each in soft)
+        return tuple(each for each in states if _left(each) < 0)
+
+    def _of(self, organisation: str) -> Iterator[Held]:
         for held in (*self._held.values(), *self._forgotten):
-            principal = held.asked.principal
-            if principal.organisation == organisation and account in principal.accounts():
+            if held.asked.principal.organisation == organisation:
                 yield held
 
-    def _states(self, principal: Principal, now: int) -> Iterator[BudgetState]:
-        for window in WINDOWS:
-            for account in principal.accounts():
-                limit = self._limits.get(principal.organisation, {}).get((account, window))
-                if limit:
-                    yield self._state(principal.organisation, limit, now)
+    def _limits_of(self, principal: Principal) -> list[Limit]:
+        """In the order in which they are looked at: money by the calendar first, the others as they were set."""
+        accounts, limits = principal.accounts(), list(self._limits.get(principal.organisation, {}).values())
+        counted = [_counted(each) for each in limits]
+
+        def order(limit: Limit) -> tuple[int, int, int]:
+            account = accounts.index(limit.account)
+            if limit.kind is Kind.MONEY and limit.window in WINDOWS:
+                return 0, WINDOWS.index(limit.window), account
+            return 1, account, counted.index(_counted(limit))
+
+        return sorted((each for each in limits if each.account in accounts), key=order)
+
+    def _always(self, principal: Principal) -> tuple[Counted, ...]:
+        return tuple(Counted(account, Kind.MONEY, window) for account in principal.accounts() for window in WINDOWS)
+
+    def _limited(self, principal: Principal, kinds: tuple[Kind, ...]) -> tuple[Counted, ...]:
+        """What is counted beside that, of those kinds: what there are limits for."""
+        limited = dict.fromkeys(_counted(each) for each in self._limits_of(principal) if each.kind in kinds)
+        return tuple(each for each in limited if each not in self._always(principal))
+
+    def _next_part(self, principal: Principal, before: tuple[Counted, ...]) -> tuple[Counted, ...]:
+        """Where a new part of a request is counted; what counts the request itself stays as it was."""
+        of_part = tuple(kind for kind in Kind if kind not in _OF_REQUEST)
+        of_request = tuple(each for each in before if each.kind in _OF_REQUEST)
+        return self._always(principal) + self._limited(principal, of_part) + of_request
 
     def _state(self, organisation: str, limit: Limit, now: int) -> BudgetState:
-        spent, reserved = self.spent_and_reserved(organisation, limit.account, limit.window, now)
-        return BudgetState(limit, spent, reserved, period(limit.window, now // 1000).end_seconds)
+        used, reserved = self.used_and_reserved(organisation, limit.account, limit.window, now, limit.kind)
+        ends = period(limit.window, now // 1000).end_seconds if limit.kind is Kind.MONEY else None
+        return BudgetState(limit, used, reserved, ends)
 
 
-def _refuse(before: list[BudgetState], left_after: list[int], need: int, now: int) -> None:
-    """Raises for the limit that frees last of those that would be passed, but for one whose counter does not rise."""
-    passed = [state for state, left in zip(before, left_after, strict=True) if left < 0 and left < _left(state)]
-    if passed:
-        last = max(passed, key=lambda state: _frees_at(state, need))
-        raise budget_exceeded(last, need_micro_usd=need, now_seconds=now / 1000)
+def _counted(limit: Limit) -> Counted:
+    return Counted(limit.account, limit.kind, limit.window)
 
 
-def _frees_at(state: BudgetState, need: int) -> float:
-    if need > state.limit.limit_micro_usd or state.resets_at_seconds is None:
-        return float("inf")
-    return state.resets_at_seconds
+def _bookings(of: Iterable[Held], counted: Counted) -> Iterator[Booking]:
+    for held in of:
+        yield from (each for each in held.bookings if each.kind is counted.kind and counted in each.counted)
+
+
+def _is_in(window: Window, booked_ms: int, at_ms: int) -> bool:
+    """Whether its bucket still counts at that moment."""
+    if window is Window.TOTAL:
+        return True
+    bucket_ms = bucket_seconds(window) * 1000
+    return booked_ms // bucket_ms >= at_ms // bucket_ms - BUCKETS
 
 
 def _left(state: BudgetState) -> int:
-    return state.limit.limit_micro_usd - state.spent_micro_usd - state.reserved_micro_usd
+    return state.limit.most - state.used - state.reserved
 
 
 def _spent_by(held: Held, day: str) -> Spent:
     """What it counts for on that day, now that it is closed."""
     receipt = _receipt(held)
-    money = sum(amount for at_ms, amount in held.bookings if period(Window.DAY, at_ms // 1000).id == day)
+    money = sum(
+        each.amount
+        for each in held.bookings
+        if each.kind is Kind.MONEY and period(Window.DAY, each.reserved_ms // 1000).id == day
+    )
     if period(Window.DAY, held.part_ms // 1000).id != day:
         return Spent(cost_micro_usd=money)
     return Spent(
@@ -346,7 +492,7 @@ def _spent_by(held: Held, day: str) -> Spent:
         receipt.usage.cached_input_tokens,
         receipt.usage.output_tokens,
         money,
-        held.presumed if receipt.outcome is Outcome.PRESUMED else 0,
+        held.presumed.get(Kind.MONEY, 0) if receipt.outcome is Outcome.PRESUMED else 0,
         receipt.cost_micro_usd if receipt.usage.source is UsageSource.ESTIMATED else 0,
     )
 

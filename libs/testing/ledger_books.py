@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import redis
 
 from libs.money import Price, Usage, UsageSource
 from services.budget.domain.lease import ReservationId
-from services.budget.domain.limits import WINDOWS, Account
+from services.budget.domain.limits import WINDOWS, Account, Kind
 from services.budget.domain.receipt import Outcome, Receipt
 from services.budget.domain.spend import Spender, Spent
-from services.budget.domain.windows import Window, period
+from services.budget.domain.windows import BUCKETS, Window, bucket_seconds, period
 
 
 class RedisBooks:
@@ -35,10 +36,22 @@ class RedisBooks:
             found[f"{scope}:{subject}", window, identity] = _spent_and_reserved(stands)
         return found
 
-    def spent_and_reserved(self, organisation: str, account: Account, window: Window, at_ms: int) -> tuple[int, int]:
-        """The counter of the window in which that moment lies."""
+    def used_and_reserved(
+        self, organisation: str, account: Account, window: Window, at_ms: int, kind: Kind = Kind.MONEY
+    ) -> tuple[int, int]:
+        """The counter at that moment; of money, of the calendar's window in which it lies."""
+        if kind is not Kind.MONEY:
+            return _rate(self._redis.hgetall(f"tw:{{{organisation}}}:rate:{account}:{window}:{kind}"), window, at_ms)
         key = f"tw:{{{organisation}}}:spend:{account}:{window}:{period(window, at_ms // 1000).id}"
         return _spent_and_reserved(self._redis.hgetall(key))
+
+    def sliding(self, organisation: str) -> Iterator[tuple[int, dict[int, int]]]:
+        """Of each sliding counter the sum that is kept, and its buckets."""
+        for key in self._redis.scan_iter(f"tw:{{{organisation}}}:rate:*"):
+            if key.split(":")[5] != Window.TOTAL:
+                counter = self._redis.hgetall(key)
+                buckets = {int(name): int(value) for name, value in counter.items() if name.isdecimal()}
+                yield int(counter.get("spent", 0)), buckets
 
     def receipts(self, organisation: str) -> list[Receipt]:
         """The organisation's ledger, oldest first."""
@@ -56,7 +69,7 @@ class RedisBooks:
             for booking in entry["bookings"].split():
                 minute, amount = booking.split("=")
                 for window in WINDOWS:
-                    for account in (f"key:{entry['key_id']}", "organisation:"):
+                    for account in _accounts(entry):
                         spent[account, window, period(window, int(minute) * 60).id] += int(amount)
         return dict(spent)
 
@@ -78,6 +91,22 @@ class RedisBooks:
 
 def _spent_and_reserved(counter: dict[str, str]) -> tuple[int, int]:
     return int(counter.get("spent", 0)), int(counter.get("reserved", 0))
+
+
+def _rate(counter: dict[str, str], window: Window, at_ms: int) -> tuple[int, int]:
+    """By the sum of the buckets that count at that moment, not by the sum that is kept."""
+    spent, reserved = _spent_and_reserved(counter)
+    if window is not Window.TOTAL:
+        first = at_ms // (bucket_seconds(window) * 1000) - BUCKETS
+        spent = sum(int(value) for name, value in counter.items() if name.isdecimal() and int(name) >= first)
+    return spent, reserved
+
+
+def _accounts(entry: dict[str, str]) -> Iterator[str]:
+    for scope, subject in (("key", entry["key_id"]), ("user", entry["user"]), ("team", entry["team"])):
+        if subject:
+            yield f"{scope}:{subject}"
+    yield "organisation:"
 
 
 def _receipt(entry: dict[str, str]) -> Receipt:

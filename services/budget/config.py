@@ -9,7 +9,7 @@ from typing import Self
 from libs.keys import StoredKey
 from libs.settings import schema
 from services.budget.domain.lease import LeasePolicy
-from services.budget.domain.limits import Account, Limit, Scope
+from services.budget.domain.limits import Account, Kind, Limit, Scope
 from services.budget.domain.seed import Seed
 from services.budget.domain.windows import Window
 
@@ -57,7 +57,8 @@ class BudgetConfig:
 def _limits(organisation: schema.Organisation) -> Iterator[tuple[str, Limit]]:
     for budget in organisation.budgets:
         account = Account(Scope(budget.scope), budget.subject or "")
-        yield organisation.name, Limit(account, Window(budget.window), schema.micro_usd(budget.limit_usd))
+        most = budget.limit or 0 if budget.limit_usd is None else schema.micro_usd(budget.limit_usd)
+        yield organisation.name, Limit(account, Window(budget.window), most, Kind(budget.kind), budget.soft)
 
 
 def _key(organisation: schema.Organisation, key: schema.Key) -> StoredKey:

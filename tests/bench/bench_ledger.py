@@ -1,7 +1,8 @@
 """Reservations a second of the ledger in Redis, beside the least that a script call can cost, in the same run.
 
-A reservation is a Reserve and its Settle, in an organisation with limits in all of its scopes and windows: two calls.
-The bare call is an EVALSHA of `return 1` through the same client. Both with so many callers at once, in one process.
+A reservation is a Reserve and its Settle, two calls: of a key and its organisation, with limits of money by the hour,
+day and month; and of a key, its user, team and organisation, with limits of every kind over every window. The bare call
+is an EVALSHA of `return 1` through the same client. All with so many callers at once, in one process.
 """
 
 from __future__ import annotations
@@ -25,20 +26,29 @@ from libs.testing.valkey import RedisServer, valkey_binary
 from services.budget.adapters.redis_ledger import RedisLedger
 from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.domain.lease import LeasePolicy, Reservation, ReservationId
-from services.budget.domain.limits import WINDOWS, Limit, Principal
-from services.budget.domain.money import MAX_LIMIT_MICRO_USD
+from services.budget.domain.limits import Kind, Limit, Principal, why_uncounted
+from services.budget.domain.money import MAX_LIMIT
 from services.budget.domain.receipt import Outcome, Settlement
+from services.budget.domain.windows import Window
 from tests.bench.measure import Table, in_turns, percentile, ratio
 
 CALLERS = (1, 32)
 ADA = Principal(key_id="ada", organisation="acme")
+BOB = Principal(key_id="bob", organisation="umbrella", user="bob", team="ops")
+# What limits there are, by whom they limit: 2 accounts × 3, and 4 accounts × 18.
+FEW = ((Kind.MONEY, Window.HOUR), (Kind.MONEY, Window.DAY), (Kind.MONEY, Window.MONTH))
+ALL = tuple((kind, window) for kind in Kind for window in Window if not why_uncounted(kind, window))
 PRICE = Price(200_000, 100_000, 200_000, "1")
 USAGE = Usage(120, 0, 200, UsageSource.ENGINE)
 
 
 Case = tuple[str, int]
 Pair = Callable[[], Awaitable[None]]
-BARE, LEDGER = "bare EVALSHA", "ledger"
+Limits = tuple[tuple[Kind, Window], ...]
+BARE = "bare EVALSHA"
+LEDGERS = {
+    f"ledger, {len(each.accounts()) * len(limits)} limits": (each, limits) for each, limits in ((ADA, FEW), (BOB, ALL))
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +72,9 @@ async def bench(*, quick: bool) -> Sequence[Table]:
         RedisServer(binary=valkey_binary(), folder=Path(folder)) as server,  # each write is flushed, as by default
     ):
         redis = redis_client(server.url, decode_responses=True)
-        pairs = {BARE: await _two_bare_calls(redis), LEDGER: await _reservations(redis)}
+        pairs = {BARE: await _two_bare_calls(redis)}
+        for name, (principal, limits) in LEDGERS.items():
+            pairs[name] = await _reservations(redis, principal, limits)
         cases = {
             (name, callers): partial(_measured, pair, callers, seconds, redis)
             for callers in CALLERS
@@ -83,27 +95,28 @@ async def _two_bare_calls(redis: Redis) -> Pair:
     return two
 
 
-async def _reservations(redis: Redis) -> Pair:
-    ledger, ids = await _ledger(redis), count()
+async def _reservations(redis: Redis, principal: Principal, limits: Limits) -> Pair:
+    ledger, ids = await _ledger(redis, principal, limits), count()
 
     async def one() -> None:
         name = ReservationId(f"r{next(ids)}")
-        await ledger.reserve(Reservation(name, name, ADA, "llama-3-7b", PRICE, 200, 256, 512))
-        await ledger.settle(Settlement(name, "acme", USAGE, Outcome.FINISHED, "cheapest of 3 that qualify"))
+        await ledger.reserve(Reservation(name, name, principal, "llama-3-7b", PRICE, 200, 256, 512))
+        why = "cheapest of 3 that qualify"
+        await ledger.settle(Settlement(name, principal.organisation, USAGE, Outcome.FINISHED, why))
 
     return one
 
 
-async def _ledger(redis: Redis) -> RedisLedger:
+async def _ledger(redis: Redis, principal: Principal, limits: Limits) -> RedisLedger:
     ledger = RedisLedger(
         redis=redis,
         organisations=RedisOrganisations(redis=redis, clock=SystemClock()),
         policy=LeasePolicy(),
         timeout_seconds=5,
     )
-    for account in ADA.accounts():
-        for window in WINDOWS:
-            await ledger.put_limit("acme", Limit(account, window, MAX_LIMIT_MICRO_USD))
+    for account in principal.accounts():
+        for kind, window in limits:
+            await ledger.put_limit(principal.organisation, Limit(account, window, MAX_LIMIT, kind))
     return ledger
 
 

@@ -1,4 +1,4 @@
-"""One engine of each kind a session: vLLM's takes 20 seconds to make, and belongs to the loop that made it."""
+"""Every ledger; and one engine of each kind a session: vLLM's takes 20 seconds to make, and belongs to its loop."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from libs.testing.valkey import RedisServer
 from services.inference.adapters.openai_engine import OpenAiEngine
 from services.inference.adapters.scripted_engine import ScriptedEngine
 from services.inference.adapters.vllm_engine import VllmEngine
 from services.inference.domain.ports import Engine
 from tests.contract.engines import openai_engine, scripted_engine, vllm_engine
+from tests.contract.ledgers import POLICY, Tried, in_memory, in_redis
 from tests.contract.openai_upstream import Upstream, upstream
 
 
@@ -68,3 +70,15 @@ def _only_engines_that_can(request: pytest.FixtureRequest) -> None:
     mark = request.node.get_closest_marker("counts_tokens")
     if mark is not None and request.node.callspec.params["engine"] in {"openai", "served"}:
         pytest.skip(*mark.args)
+
+
+@pytest.fixture(params=["memory", "valkey_server", "redis_server"])
+async def tried(request: pytest.FixtureRequest) -> AsyncIterator[Tried]:
+    """Each ledger in turn, empty."""
+    if request.param == "memory":
+        yield in_memory(POLICY)
+        return
+    server: RedisServer = request.getfixturevalue(request.param)
+    server.flush()
+    async with in_redis(server.url, POLICY) as found:
+        yield found

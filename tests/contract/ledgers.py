@@ -17,17 +17,19 @@ from services.budget.adapters.redis_ledger import RedisLedger
 from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.domain.bookkeeper import Bookkeeper
 from services.budget.domain.lease import LeasePolicy
-from services.budget.domain.limits import Account
+from services.budget.domain.limits import Account, Kind
 from services.budget.domain.ports import Ledger
 from services.budget.domain.receipt import Receipt
 from services.budget.domain.windows import Window
+
+POLICY = LeasePolicy(lifetime_seconds=60, near_limit_factor=8)
 
 
 class Books(Protocol):
     """What a ledger has written, seen from outside."""
 
-    def spent_and_reserved(
-        self, organisation: str, account: Account, window: Window, at_ms: int
+    def used_and_reserved(
+        self, organisation: str, account: Account, window: Window, at_ms: int, kind: Kind = Kind.MONEY
     ) -> tuple[int, int]: ...
 
     def receipts(self, organisation: str) -> list[Receipt]: ...

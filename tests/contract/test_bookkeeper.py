@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date
 
 import pytest
 
 from libs.money import UsageSource
-from libs.testing.valkey import RedisServer
 from services.budget.domain.bookkeeper import spend
 from services.budget.domain.receipt import Outcome
 from services.budget.domain.spend import Dimension, Spender, SpendQuery, SpendRow, Spent
-from tests.contract.ledgers import Tried, in_memory, in_redis, ms
-from tests.contract.test_ledger import ADA, BOB, POLICY, asked, extended, settled, used
+from tests.contract.ledgers import Tried, ms
+from tests.contract.test_ledger import ADA, BOB, asked, extended, settled, used
 
 TODAY, TOMORROW = date(2024, 2, 28), date(2024, 2, 29)
 OF_ADA = Spender("ada", "ada.l", "compilers", "llama-3-7b")
-
-
-@pytest.fixture(params=["memory", "valkey_server", "redis_server"])
-async def tried(request: pytest.FixtureRequest) -> AsyncIterator[Tried]:
-    if request.param == "memory":
-        yield in_memory(POLICY)
-        return
-    server: RedisServer = request.getfixturevalue(request.param)
-    server.flush()
-    async with in_redis(server.url, POLICY) as found:
-        yield found
 
 
 async def test_what_is_settled_counts_at_once_and_by_whoever_asked(tried: Tried) -> None:

@@ -21,12 +21,12 @@ from services.budget.adapters import redis_ledger
 from services.budget.adapters.redis_ledger import RedisLedger
 from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.domain.lease import LeasePolicy
-from services.budget.domain.limits import Account, Limit, Principal, Scope
+from services.budget.domain.limits import Kind, Limit
 from services.budget.domain.ports import Swept
 from services.budget.domain.receipt import ReceiptQuery
 from services.budget.domain.windows import Window
-from tests.contract.ledgers import LedgerClock, Tried, in_redis
-from tests.contract.test_ledger import ADA, KEY, POLICY, asked, extended, limit, refused, settled, stands, used
+from tests.contract.ledgers import POLICY, LedgerClock, Tried, in_redis
+from tests.contract.test_ledger import ADA, KEY, asked, extended, limit, refused, settled, stands, used
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
@@ -112,36 +112,9 @@ async def test_what_one_minute_booked_is_one_entry_of_the_receipt(tried: Tried, 
     assert receipt["bookings"] == f"{minute - 1}=70 {minute}=40"
 
 
-class WidePrincipal(Principal):
-    """One that is counted in every scope."""
-
-    __slots__ = ()
-
-    def accounts(self) -> tuple[Account, ...]:
-        subjects = (self.key_id, self.user, self.team, "")
-        return tuple(Account(scope, subject) for scope, subject in zip(Scope, subjects, strict=True))
-
-
-@pytest.mark.parametrize("window", Window)
-@pytest.mark.parametrize("scope", Scope)
-async def test_the_scripts_take_any_scope_and_window(
-    tried: Tried, raw: Any, scope: Scope, window: Window, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(redis_ledger, "WINDOWS", tuple(Window))
-    wide = WidePrincipal(key_id="ada", organisation="acme", user="ada.l", team="compilers")
-    account = next(each for each in wide.accounts() if each.scope is scope)
-    await limit(tried.ledger, 1_500, account=account, window=window)
-    await tried.ledger.reserve(asked(principal=wide, most=100))
-
-    error = await refused(tried.ledger.reserve(asked(principal=wide, max_input=500)), Reason.BUDGET_EXCEEDED)
-
-    assert (error.metadata["scope"], error.metadata["window"]) == (scope, window)
-    assert stands(tried, account=account, window=window) == (0, 110)
-    assert len(list(raw.scan_iter("tw:{acme}:spend:*"))) == len(Scope) * len(Window)
-
-
 async def test_all_keys_of_an_organisation_share_a_slot_of_a_cluster(tried: Tried, raw: Any) -> None:
     await limit(tried.ledger, 5_000)
+    await limit(tried.ledger, 5, kind=Kind.REQUESTS)
     first, second = asked(), asked()
     await tried.ledger.reserve(first)
     await tried.ledger.reserve(second)
@@ -153,7 +126,7 @@ async def test_all_keys_of_an_organisation_share_a_slot_of_a_cluster(tried: Trie
 
     assert keys - {"tw:organisations"} == {each for each in keys if each.startswith("tw:{acme}:")}
     kinds = {each.split(":")[2] for each in keys if each.startswith("tw:{acme}:")}
-    assert kinds == {"clock", "days", "limits", "receipts", "reservation", "spend"}
+    assert kinds == {"budgets", "clock", "days", "rate", "receipts", "reservation", "spend"}
 
 
 async def test_counters_outlive_their_windows_by_three_days_and_then_vanish(tried: Tried, raw: Any) -> None:
@@ -287,7 +260,7 @@ async def test_time_is_that_of_redis_unless_a_test_says_otherwise(redis_url: str
         (state,) = await ledger.usage(ADA)
 
     assert 0 < (state.resets_at_seconds or 0) - time.time() <= 3_600
-    assert books.spent_and_reserved("acme", KEY, Window.HOUR, int(time.time() * 1000)) == (0, 110)
+    assert books.used_and_reserved("acme", KEY, Window.HOUR, int(time.time() * 1000)) == (0, 110)
     books.close()
 
 

@@ -204,10 +204,14 @@ async def test_a_limit_holds_from_the_next_request_on_until_it_is_deleted(redis_
         assert await world.outcome(KEY) is None
         assert await world.admin.delete_budget(budget(money.BUDGET_SCOPE_KEY, "ci", 0))
         assert await world.outcome(made.secret) is None
-        error = await refused(
-            world.admin.put_budget(budget(money.BUDGET_SCOPE_TEAM, "compilers", 1)), Reason.INVALID_REQUEST
+        odd = money.Budget(
+            scope=money.BUDGET_SCOPE_TEAM,
+            subject="compilers",
+            window=money.BUDGET_WINDOW_MINUTE,
+            kind=money.BUDGET_KIND_CONCURRENCY,
         )
-        assert [each.field for each in error.fields] == ["budget.scope"]
+        error = await refused(world.admin.put_budget(odd), Reason.INVALID_REQUEST)
+        assert [each.field for each in error.fields] == ["budget.window"]
 
 
 async def test_the_receipt_of_a_request_is_found_by_its_id(redis_url: str) -> None:
@@ -251,6 +255,9 @@ async def test_a_change_is_one_line_and_a_mark_on_the_span_and_a_secret_is_nowhe
     async with administered(redis_url) as world:
         made = await world.admin.create_key(key("ci"))
         await world.admin.put_budget(budget(money.BUDGET_SCOPE_KEY, "ci", 9))
+        rate = budget(money.BUDGET_SCOPE_TEAM, "ops", 60)
+        rate.kind, rate.soft = money.BUDGET_KIND_REQUESTS, True
+        await world.admin.put_budget(rate)
         await world.admin.delete_budget(budget(money.BUDGET_SCOPE_KEY, "ci", 0))
         await world.admin.delete_budget(budget(money.BUDGET_SCOPE_KEY, "ci", 0))  # changes nothing
         await world.admin.list_keys()
@@ -264,6 +271,7 @@ async def test_a_change_is_one_line_and_a_mark_on_the_span_and_a_secret_is_nowhe
         assert [(line["change"], line["subject"]) for line in audit] == [
             ("CreateKey", "key ci, role caller"),
             ("PutBudget", "key:ci day = 9 micro-dollars"),
+            ("PutBudget", "team:ops day requests, soft = 60"),
             ("DeleteBudget", "key:ci day"),
             ("RevokeKey", "key ci"),
         ]

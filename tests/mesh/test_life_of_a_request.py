@@ -87,7 +87,9 @@ async def test_a_spent_budget_refuses_with_the_limit_and_still_serves_hits(redis
         "limit": "1000",
         "used": str(spent),
         "reserved": "0",
+        "needed": later.metadata["needed"],
     }
+    assert int(later.metadata["needed"]) > 1000 - spent
     assert later.retry_after_seconds is not None
     assert 0 < later.retry_after_seconds <= 3_600
     assert never.retry_after_seconds is None, "what can never fit must not be tried again"

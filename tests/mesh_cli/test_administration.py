@@ -59,19 +59,38 @@ def test_a_limit_is_set_seen_kept_to_and_deleted(mesh: Tokenway) -> None:
     (listed,) = map(json.loads, mesh.run("budget", "list", "--json").stdout.splitlines())
     deleted = [mesh.run("budget", "delete", "key:poor", "day").stdout for _ in range(2)]
 
-    assert re.search(r"^key:poor +day +\$0\.000001 +\$0 +\$0 +20\S+ 00:00 UTC$", put.stdout, re.MULTILINE)
+    assert re.search(r"^key:poor +day +money +\$0\.000001 +\$0 +\$0 +20\S+ 00:00 UTC$", put.stdout, re.MULTILINE)
     assert refused == 5
     assert (listed["budget"]["subject"], listed["budget"]["limit"], listed["used"]) == ("poor", "1", "0")
     assert deleted == ["deleted\n", "there was none\n"]
     assert ask_with(mesh, secret) == 0
 
 
+def test_limits_of_every_kind_are_set_listed_and_told_apart(mesh: Tokenway) -> None:
+    rate = ("team:compilers", "minute", "--kind", "requests")
+    put = [
+        mesh.run("budget", "set", *rate[:2], "60", *rate[2:]),
+        mesh.run("budget", "set", *rate[:2], "40", *rate[2:], "--soft"),
+        mesh.run("budget", "set", "user:ada", "total", "--kind", "concurrency", "4"),
+    ]
+    listed = mesh.run("budget", "list").stdout
+    deleted = [mesh.run("budget", "delete", *rate, *soft).stdout for soft in ((), ("--soft",), ())]
+    mesh.run("budget", "delete", "user:ada", "total", "--kind", "concurrency")
+
+    assert [each.returncode for each in put] == [0, 0, 0]
+    for row in (r"user:ada +total +concurrency +4 +0 +0 +-", r"team:compilers +minute +requests +40 \(soft\) +0 +0 +-"):
+        assert re.search(rf"^{row}", listed, re.MULTILINE), listed
+    assert deleted == ["deleted\n", "deleted\n", "there was none\n"]
+
+
 def test_what_is_not_served_says_so(mesh: Tokenway) -> None:
-    refused = mesh.run("budget", "set", "team:compilers", "minute", "1")
+    refused = mesh.run("budget", "set", "team:compilers", "minute", "1", "--kind", "concurrency")
+    no_number = mesh.run("budget", "set", "team:compilers", "minute", "1.5", "--kind", "requests")
 
     assert refused.returncode == 3
-    assert "budget.scope: is BUDGET_SCOPE_TEAM: that is not served" in refused.stderr
-    assert "budget.window: is BUDGET_WINDOW_MINUTE: that is not served" in refused.stderr
+    assert "budget.window: is BUDGET_WINDOW_MINUTE: open requests are counted at any instant" in refused.stderr
+    assert no_number.returncode == 2
+    assert "'1.5' is no number of requests" in no_number.stderr
 
 
 def ask_with(mesh: Tokenway, key: str) -> int:

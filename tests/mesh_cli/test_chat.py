@@ -121,7 +121,8 @@ def test_a_budget_that_is_spent_says_which_and_when_again(tokenway: Tokenway, tm
     result = tokenway.run("chat", "--max-tokens", "50", "two")
     assert result.returncode == 5
     assert re.match(
-        r"error: BUDGET_EXCEEDED: .*organisation.* day .*30.*; again in .*, at 2\d\d\d-.* UTC; request [0-9a-f]{32}$",
+        r"error: BUDGET_EXCEEDED: organisation: \$0\.0\S+ of \$0\.00003 spent in this day.*; "
+        r"again in .*, at 2\d\d\d-.* UTC; request [0-9a-f]{32}$",
         result.stderr,
     )
     assert tokenway.run("chat", "--max-tokens", "50", "one").returncode == 0, "a cached answer costs nothing"

@@ -22,19 +22,46 @@ from hypothesis.stateful import (
 
 from libs.errors import TokenwayError
 from libs.money import Price, Usage, UsageSource
-from libs.testing.ledger import InMemoryLedger
+from libs.testing.ledger import Counted, InMemoryLedger
 from libs.testing.ledger_books import RedisBooks
 from libs.testing.valkey import RedisServer
 from services.budget.domain.lease import Extension, LeasePolicy, Reservation, ReservationId
-from services.budget.domain.limits import WINDOWS, Account, Limit, Principal, Scope
+from services.budget.domain.limits import (
+    WINDOWS,
+    Account,
+    Kind,
+    Limit,
+    LimitName,
+    Principal,
+    Scope,
+    why_uncounted,
+)
 from services.budget.domain.ports import Ledger
-from services.budget.domain.receipt import SETTLED_WITH, Settlement
-from services.budget.domain.windows import Window
+from services.budget.domain.receipt import SETTLED_WITH, Outcome, Settlement
+from services.budget.domain.windows import BUCKETS, SLIDING_SECONDS, Window
 from tests.contract.ledgers import LedgerClock, Tried, in_redis, ms
 
 POLICY = LeasePolicy(lifetime_seconds=60, near_limit_factor=3)
-PRINCIPALS = (Principal(key_id="ada", organisation="acme"), Principal(key_id="bob", organisation="acme"))
-LIMITED = (Account(Scope.KEY, "ada"), Account(Scope.ORGANISATION))
+# Two keys of a user, two of a team, and all of one organisation.
+PRINCIPALS = (
+    Principal(key_id="ada", organisation="acme", user="ada.l", team="compilers"),
+    Principal(key_id="ci", organisation="acme", user="ada.l"),
+    Principal(key_id="bob", organisation="acme", team="compilers"),
+)
+ACCOUNTS = (
+    Account(Scope.KEY, "ada"),
+    Account(Scope.USER, "ada.l"),
+    Account(Scope.TEAM, "compilers"),
+    Account(Scope.ORGANISATION),
+)
+# So that limits are reached, and passed by none of those that are far.
+MOST = {
+    Kind.MONEY: 3_000,
+    Kind.INPUT_TOKENS: 900,
+    Kind.OUTPUT_TOKENS: 900,
+    Kind.REQUESTS: 5,
+    Kind.CONCURRENCY: 4,
+}
 # Just before the end of hours, days and months: of a leap February, of December, of a month of 30 days.
 EDGES = [
     "2024-02-28T23:59:40",
@@ -47,6 +74,20 @@ EDGES = [
 PRICES = [Price(1_000_000, 1_000_000, 1_000_000), Price(150_000, 15_000, 600_000), Price(3, 7, 1), Price(0, 0, 0)]
 TOKENS = st.integers(0, 300)
 OUTCOMES = st.sampled_from(sorted(SETTLED_WITH))
+
+
+def limit_of(name: LimitName, most: int) -> Limit:
+    return Limit(name.account, name.window, most, name.kind, name.soft)
+
+
+NAMES = st.builds(
+    LimitName,
+    st.sampled_from(ACCOUNTS),
+    st.sampled_from(Window),
+    st.sampled_from(Kind),
+    st.sampled_from([False, False, True]),
+).filter(lambda name: not why_uncounted(name.kind, name.window))
+LIMITS = NAMES.flatmap(lambda name: st.integers(0, MOST[name.kind]).map(partial(limit_of, name)))
 
 Step = Callable[[Ledger], Awaitable[Any]]
 
@@ -63,7 +104,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.clock: LedgerClock = self.tried.clock
         self.model = InMemoryLedger(policy=POLICY, now_ms=self.clock)
         self.books = RedisBooks(server.url)
-        self.limits: dict[tuple[str, str], int] = {}
+        self.limits: dict[LimitName, Limit] = {}
+        # The highest that each hard limit has been; a soft one is no limit.
+        self.highest: dict[Counted, float] = {}
         self.asked: list[Reservation] = []
         self.done: list[Step] = []
         self.latest_ms = 0
@@ -73,16 +116,32 @@ class LedgerMachine(RuleBasedStateMachine):
         self.loop.run(self.stack.aclose())
         self.loop.close()
 
-    @initialize(
-        edge=st.sampled_from(EDGES),
-        limits=st.dictionaries(st.tuples(st.sampled_from(LIMITED), st.sampled_from(WINDOWS)), st.integers(0, 3_000)),
-    )
-    def begin(self, edge: str, limits: dict[Any, int]) -> None:
+    @initialize(edge=st.sampled_from(EDGES), limits=st.lists(LIMITS, max_size=8))
+    def begin(self, edge: str, limits: list[Limit]) -> None:
         self.clock.now_ms = ms(edge)
-        for (account, window), most in limits.items():
-            self.limits[str(account), window] = most
-            limit = Limit(account, window, most)
-            self.both(partial(_put_limit, limit))
+        for limit in limits:
+            self.put_limit(limit)
+
+    @rule(limit=LIMITS)
+    def put_limit(self, limit: Limit) -> None:
+        self.limits[limit.name] = limit
+        counted = Counted(limit.account, limit.kind, limit.window)
+        self.highest[counted] = max(self.highest.get(counted, 0), float("inf") if limit.soft else limit.most)
+        self.both(lambda ledger: ledger.put_limit("acme", limit))
+
+    @rule(limit=LIMITS)
+    def add_limit(self, limit: Limit) -> None:
+        if limit.name in self.limits:
+            self.both(lambda ledger: ledger.add_limit("acme", limit))
+        else:
+            self.put_limit(limit)
+
+    @precondition(lambda self: self.limits)
+    @rule(which=st.integers(0, 50))
+    def remove_limit(self, which: int) -> None:
+        name = list(self.limits)[which % len(self.limits)]
+        del self.limits[name]
+        self.both(lambda ledger: ledger.remove_limit("acme", name))
 
     @rule(
         principal=st.sampled_from(PRINCIPALS),
@@ -133,21 +192,32 @@ class LedgerMachine(RuleBasedStateMachine):
         """A duplicate, soon or late."""
         self.both(self.done[which % len(self.done)])
 
-    @rule(seconds=st.sampled_from([0.001, 1, 20, 30, 60, 3_600, 86_400, 86_460, -30, -7_200]))
+    @rule(
+        seconds=st.sampled_from(
+            [0.001, 0.999, 1, 20, 30, 59.999, 60, 61, 3_540, 3_600, 86_400, 86_460, 30 * 86_400, -30, -7_200]
+        )
+    )
     def time_passes(self, seconds: float) -> None:
         """Or steps back."""
         self.clock.advance(seconds)
 
     @invariant()
-    def no_limit_is_passed(self) -> None:
-        for (account, window, _), (spent, reserved) in self.books.counters("acme").items():
-            assert spent >= 0
-            assert reserved >= 0
-            assert spent + reserved <= self.limits.get((account, window), float("inf"))
+    def no_time_of_a_windows_length_saw_more_than_its_limit(self) -> None:
+        """Whatever the buckets are: by when each amount was booked."""
+        for counted, highest in self.highest.items():
+            if counted.kind is Kind.MONEY or counted.window is Window.TOTAL:
+                continue
+            length_ms = SLIDING_SECONDS[counted.window] * 1000
+            bookings = self.model.bookings("acme", counted)
+            for first in bookings:
+                until = first.booked_ms + length_ms
+                within = sum(each.amount for each in bookings if first.booked_ms <= each.booked_ms < until)
+                assert within <= highest, (counted, within, highest)
 
     @invariant()
     def receipts_and_counters_agree(self) -> None:
-        spent = {where: spent for where, (spent, _) in self.books.counters("acme").items()}
+        counters = self.books.counters("acme").items()
+        spent = {where: spent for where, (spent, _) in counters if where[1] in WINDOWS}
         by_receipts = self.books.spent_by_receipts("acme")
         assert {where: amount for where, amount in spent.items() if amount} == {
             where: amount for where, amount in by_receipts.items() if amount
@@ -157,7 +227,24 @@ class LedgerMachine(RuleBasedStateMachine):
     def the_counters_are_those_of_the_model(self) -> None:
         for (account, window, identity), stands in self.books.counters("acme").items():
             scope, _, subject = account.partition(":")
+            assert min(stands) >= 0
             assert stands == self.model.counter("acme", Account(Scope(scope), subject), Window(window), identity)
+
+    @invariant()
+    def the_rates_are_those_of_the_model(self) -> None:
+        for counted in self.highest:
+            if counted.kind is not Kind.MONEY:
+                where = "acme", counted.account, counted.window, self.now_ms, counted.kind
+                stands = self.books.used_and_reserved(*where)
+                assert min(stands) >= 0
+                assert stands == self.model.used_and_reserved(*where), counted
+
+    @invariant()
+    def a_sliding_counter_is_the_sum_of_few_buckets(self) -> None:
+        for kept, buckets in self.books.sliding("acme"):
+            assert kept == sum(buckets.values())
+            assert len(buckets) <= BUCKETS + 1
+            assert max(buckets, default=0) - min(buckets, default=0) <= BUCKETS
 
     @invariant()
     def the_receipts_are_those_of_the_model(self) -> None:
@@ -171,9 +258,14 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_sums_of_all_days_are_what_the_receipts_came_to(self) -> None:
-        costs = {each.reservation_id: each.cost_micro_usd for each in self.books.receipts("acme")}
+        costs: dict[str, int] = {}
+        total = 0
+        for each in self.books.receipts("acme"):
+            # Only a correction is about what an earlier receipt has counted: an id that is forgotten may be used anew.
+            total += each.cost_micro_usd - (costs[each.reservation_id] if each.outcome is Outcome.CORRECTED else 0)
+            costs[each.reservation_id] = each.cost_micro_usd
         days = self.books.spent_by_day("acme").values()
-        assert sum(spent.cost_micro_usd for sums in days for spent in sums.values()) == sum(costs.values())
+        assert sum(spent.cost_micro_usd for sums in days for spent in sums.values()) == total
 
     def one(self, which: int) -> Reservation:
         return self.asked[which % len(self.asked)]
@@ -182,8 +274,25 @@ class LedgerMachine(RuleBasedStateMachine):
         self.done.append(step)
         self.both(step)
 
+    @property
+    def now_ms(self) -> int:
+        """The ledger's time, which never runs back."""
+        self.latest_ms = max(self.latest_ms, self.clock.now_ms)
+        return self.latest_ms
+
     def both(self, step: Step) -> None:
+        before = self.standing()
         assert self.loop.run(answer(self.tried.ledger, step)) == self.loop.run(answer(self.model, step))
+        for name, (was, will) in {name: (was, self.standing()[name]) for name, was in before.items()}.items():
+            assert will <= max(was, self.limits[name].most), name
+
+    def standing(self) -> dict[LimitName, int]:
+        """What is used and reserved of each hard limit, by what Redis holds."""
+        return {
+            name: sum(self.books.used_and_reserved("acme", name.account, name.window, self.now_ms, name.kind))
+            for name in self.limits
+            if not name.soft
+        }
 
 
 def usage(tokens: tuple[int, int, int]) -> Usage:
@@ -191,14 +300,12 @@ def usage(tokens: tuple[int, int, int]) -> Usage:
     return Usage(fresh + cached, cached, output, UsageSource.ENGINE)
 
 
-async def _put_limit(limit: Limit, ledger: Ledger) -> None:
-    await ledger.put_limit("acme", limit)
-
-
 async def answer(ledger: Ledger, step: Step) -> object:
     """What it returned; of an error everything that its caller sees."""
     try:
-        return await step(ledger)
+        answered = await step(ledger)
+        # States are in no order.
+        return set(answered) if isinstance(answered, tuple) else answered
     except TokenwayError as error:
         return error.reason, error.message, error.metadata, error.retry_after_seconds, error.quotas
 

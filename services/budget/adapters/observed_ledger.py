@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from typing import Literal
 
 from opentelemetry import trace
@@ -11,10 +11,9 @@ from prometheus_client import CollectorRegistry, Counter
 from libs.errors import TokenwayError
 from libs.telemetry import names
 from services.budget.domain.lease import Extension, Lease, Reservation, ReservationId
-from services.budget.domain.limits import Account, BudgetState, Limit, Principal
+from services.budget.domain.limits import BudgetState, Limit, LimitName, Principal
 from services.budget.domain.ports import Ledger, Swept
 from services.budget.domain.receipt import Receipt, ReceiptPage, ReceiptQuery, Settlement
-from services.budget.domain.windows import Window
 
 _MICRO_USD_PER_USD = 1_000_000
 
@@ -32,6 +31,12 @@ class LedgerMetrics:
         self._receipts = Counter(
             names.METRIC_BUDGET_SETTLEMENTS, "Requests settled, by how they ended", ("outcome",), registry=registry
         )
+        self._passed = Counter(
+            names.METRIC_BUDGET_SOFT_LIMITS_PASSED,
+            "Reservations with which a soft limit was passed",
+            ("scope", "window", "kind"),
+            registry=registry,
+        )
         self._presumed_leases = Counter(
             names.METRIC_BUDGET_PRESUMED_LEASES, "Leases that ran out, presumed delivered", registry=registry
         )
@@ -45,6 +50,11 @@ class LedgerMetrics:
 
     def decided(self, verb: str, decision: str) -> None:
         self._decisions.labels(verb, decision).inc()
+
+    def warned(self, passed: Iterable[BudgetState]) -> None:
+        """Of whom, is in the router's log."""
+        for each in passed:
+            self._passed.labels(each.limit.account.scope, each.limit.window, each.limit.kind).inc()
 
     def settled(self, receipt: Receipt) -> None:
         self._receipts.labels(receipt.outcome.lower()).inc()
@@ -69,7 +79,9 @@ class ObservedLedger:
     async def reserve(self, reservation: Reservation) -> Lease:
         scopes = [str(each.scope) for each in reservation.principal.accounts()]
         trace.get_current_span().set_attribute(names.BUDGET_SCOPES, scopes)
-        return await self._decided("reserve", reservation.id, self._inner.reserve(reservation))
+        lease = await self._decided("reserve", reservation.id, self._inner.reserve(reservation))
+        self._metrics.warned(lease.warnings)
+        return lease
 
     async def extend(self, extension: Extension) -> Lease:
         return await self._decided("extend", extension.id, self._inner.extend(extension))
@@ -105,8 +117,8 @@ class ObservedLedger:
     async def add_limit(self, organisation: str, limit: Limit) -> bool:
         return await self._inner.add_limit(organisation, limit)
 
-    async def remove_limit(self, organisation: str, account: Account, window: Window) -> bool:
-        return await self._inner.remove_limit(organisation, account, window)
+    async def remove_limit(self, organisation: str, name: LimitName) -> bool:
+        return await self._inner.remove_limit(organisation, name)
 
     async def limits(self, organisation: str) -> tuple[Limit, ...]:
         return await self._inner.limits(organisation)

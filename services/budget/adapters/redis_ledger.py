@@ -16,22 +16,21 @@ from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.adapters.redis_outages import or_unavailable
 from services.budget.domain.errors import reservation_closed, reservation_not_found
 from services.budget.domain.lease import Extension, Lease, LeasePolicy, Reservation, ReservationId
-from services.budget.domain.limits import WINDOWS, Account, BudgetState, Limit, Principal
+from services.budget.domain.limits import Account, BudgetState, Limit, LimitName, Principal
 from services.budget.domain.ports import Swept
 from services.budget.domain.receipt import Receipt, ReceiptPage, ReceiptQuery, Settlement
-from services.budget.domain.windows import Window
 
 # What a script is asked: JSON by name.
 Asked = dict[str, Any]
 # What every verb's script begins with; lua/organisation.lua explains.
-_BEGINNING = ("calendar", "cost", "organisation", "counters", "days", "reservations")
-_VERBS = ("reserve", "extend", "settle", "release", "usage", "sweep", "put_limit")
+_BEGINNING = ("calendar", "cost", "organisation", "amounts", "limits", "sliding", "counters", "days", "reservations")
+_VERBS = ("reserve", "extend", "settle", "release", "usage", "sweep", "put_limit", "remove_limit")
 # What comes after a verb's own file.
 _ENDINGS = {"put_limit": ("usage",)}
 # The order in which every script expects them.
-_ORGANISATION_KEYS = ("clock", "limits", "leases", "receipts")
+_ORGANISATION_KEYS = ("clock", "budgets", "leases", "receipts")
 _NOTHING_SWEPT = Swept(0, 0)
-# A script's answer has six values for each limit of an account, and Lua takes no more than 8,000.
+# So that nobody waits for one script that looks at thousands; Lua takes no more than 8,000 at all.
 _ACCOUNTS_AT_ONCE = 200
 # One call reads no more of the ledger than this, in steps that do not keep Redis from others.
 _ENTRIES_A_STEP, _STEPS_A_CALL = 1_000, 20
@@ -94,40 +93,31 @@ class RedisLedger:
         return swept
 
     async def usage(self, principal: Principal) -> tuple[BudgetState, ...]:
-        _, _, values = await self._run("usage", principal.organisation, (), _counted(principal))
-        return tuple(replies.states(values))
+        return await self._states(principal.organisation, principal.accounts())
 
     async def put_limit(self, organisation: str, limit: Limit) -> BudgetState:
-        asked: Asked = {"limit_field": replies.limit_field(limit), "limit": str(limit.limit_micro_usd)}
-        asked |= {"accounts": [str(limit.account)], "windows": [limit.window]}
-        _, _, values = await self._run("put_limit", organisation, (), asked)
-        (state,) = replies.states(values)
-        return state
+        _, _, values = await self._run("put_limit", organisation, (), _to_put(limit, absent_only=False))
+        return next(each for each in replies.states(values) if each.limit == limit)
 
     async def add_limit(self, organisation: str, limit: Limit) -> bool:
-        async with or_unavailable(self._timeout_seconds):
-            added = await self._redis.hsetnx(
-                _limits_key(organisation), replies.limit_field(limit), str(limit.limit_micro_usd)
-            )
+        _, _, (added,) = await self._run("put_limit", organisation, (), _to_put(limit, absent_only=True))
         return bool(added)
 
-    async def remove_limit(self, organisation: str, account: Account, window: Window) -> bool:
-        field = replies.limit_field(Limit(account, window, 0))
-        async with or_unavailable(self._timeout_seconds):
-            return bool(await self._redis.hdel(_limits_key(organisation), field))
+    async def remove_limit(self, organisation: str, name: LimitName) -> bool:
+        asked = {"account": str(name.account), "name": replies.limit_name(name)}
+        _, _, (removed,) = await self._run("remove_limit", organisation, (), asked)
+        return bool(removed)
 
     async def limits(self, organisation: str) -> tuple[Limit, ...]:
         async with or_unavailable(self._timeout_seconds):
-            stored = await self._redis.hgetall(_limits_key(organisation))
-        return tuple(replies.limit(str(field), str(value)) for field, value in stored.items())
+            stored = await self._redis.hgetall(_prefix(organisation) + "budgets")
+        return tuple(each for account, packed in stored.items() for each in replies.limits(str(account), str(packed)))
 
     async def states(self, organisation: str) -> tuple[BudgetState, ...]:
-        accounts = list({str(each.account) for each in await self.limits(organisation)})
+        accounts = list(dict.fromkeys(each.account for each in await self.limits(organisation)))
         found: list[BudgetState] = []
         for first in range(0, len(accounts), _ACCOUNTS_AT_ONCE):
-            asked = {"accounts": accounts[first : first + _ACCOUNTS_AT_ONCE], "windows": list(Window)}
-            _, _, values = await self._run("usage", organisation, (), asked)
-            found += replies.states(values)
+            found += await self._states(organisation, accounts[first : first + _ACCOUNTS_AT_ONCE])
         return tuple(found)
 
     async def list_receipts(self, query: ReceiptQuery) -> ReceiptPage:
@@ -149,6 +139,10 @@ class RedisLedger:
             if len(entries) < step:
                 return ReceiptPage(tuple(found), "")
         return ReceiptPage(tuple(found), before)
+
+    async def _states(self, organisation: str, accounts: Iterable[Account]) -> tuple[BudgetState, ...]:
+        _, _, values = await self._run("usage", organisation, (), {"accounts": [str(each) for each in accounts]})
+        return tuple(replies.states(values))
 
     async def _entries(self, organisation: str, before: str, most: int) -> list[tuple[str, dict[str, str]]]:
         """The entries of the ledger that are older than that one, the newest first."""
@@ -219,10 +213,6 @@ def _prefix(organisation: str) -> str:
     return f"tw:{{{organisation}}}:"
 
 
-def _limits_key(organisation: str) -> str:
-    return _prefix(organisation) + "limits"
-
-
 def _asked(reservation: Reservation) -> Asked:
     return {
         "request_id": reservation.request_id,
@@ -238,12 +228,17 @@ def _asked(reservation: Reservation) -> Asked:
         "want_output": reservation.want_output_tokens,
         "max_output": reservation.max_output_tokens,
         "replaces": reservation.replaces or "",
-        **_counted(reservation.principal),
+        "accounts": [str(each) for each in reservation.principal.accounts()],
     }
 
 
-def _counted(principal: Principal) -> Asked:
-    return {"accounts": [str(each) for each in principal.accounts()], "windows": WINDOWS}
+def _to_put(limit: Limit, *, absent_only: bool) -> Asked:
+    return {
+        "accounts": [str(limit.account)],
+        "name": replies.limit_name(limit.name),
+        "most": str(limit.most),
+        "absent_only": absent_only,
+    }
 
 
 def _usage(usage: Usage) -> Asked:

@@ -9,22 +9,22 @@ from libs.errors import TokenwayError
 from libs.money import Price, Usage, UsageSource
 from services.budget.domain.errors import budget_exceeded
 from services.budget.domain.lease import Lease, ReservationId
-from services.budget.domain.limits import Account, BudgetState, Limit, Scope
+from services.budget.domain.limits import Account, BudgetState, Kind, Limit, LimitName, Scope
 from services.budget.domain.receipt import Outcome, Receipt
 from services.budget.domain.windows import Window
 
-_STATE_VALUES = 6
+_HARD, _SOFT = "hard", "soft"
 
 
 def lease(values: Sequence[Any]) -> Lease:
-    output_tokens, lifetime_ms, reserved, whole = values
-    return Lease(output_tokens, lifetime_ms / 1000, reserved, bool(whole))
+    output_tokens, lifetime_ms, reserved, whole, passed = values
+    return Lease(output_tokens, lifetime_ms / 1000, reserved, bool(whole), tuple(map(_state, passed)))
 
 
 def refusal(values: Sequence[Any]) -> TokenwayError:
-    account, window, limit, spent, reserved, need, now_ms, end_ms = values
-    state = _state((account, window, limit, spent, reserved, end_ms))
-    return budget_exceeded(state, need_micro_usd=need, now_seconds=now_ms / 1000)
+    state, need, now_ms, frees_ms = values
+    frees_after_seconds = (frees_ms - now_ms) / 1000 if frees_ms >= 0 else None
+    return budget_exceeded(_state(state), need=need, frees_after_seconds=frees_after_seconds)
 
 
 def receipt(reservation: ReservationId, values: Sequence[Any]) -> Receipt:
@@ -65,27 +65,28 @@ def stored_receipt(entry: Mapping[str, str]) -> Receipt:
 
 
 def states(values: Sequence[Any]) -> Iterator[BudgetState]:
-    for first in range(0, len(values), _STATE_VALUES):
-        yield _state(values[first : first + _STATE_VALUES])
+    (found,) = values
+    return map(_state, found)
 
 
-def limit_field(limit: Limit) -> str:
-    """How a limit is named among its organisation's."""
-    return f"{limit.account}:{limit.window}:{limit.kind}"
+def limit_name(name: LimitName) -> str:
+    """How a limit is named among its account's."""
+    return f"{name.kind}:{name.window}:{_SOFT if name.soft else _HARD}"
 
 
-def limit(field: str, value: str) -> Limit:
-    """The reverse of `limit_field`, with the limit's value."""
-    scope, subject, window, _ = field.split(":")
-    return Limit(Account(Scope(scope), subject), Window(window), int(value))
+def limits(account: str, packed: str) -> Iterator[Limit]:
+    """The limits of an account, as lua/limits.lua keeps them."""
+    for entry in packed.split():
+        kind, window, strength, most = entry.split(":")
+        yield Limit(_account(account), Window(window), int(most), Kind(kind), soft=strength == _SOFT)
 
 
 def _state(values: Sequence[Any]) -> BudgetState:
-    account, window, most, spent, reserved, end_ms = values
-    scope, _, subject = account.partition(":")
-    return BudgetState(
-        Limit(Account(Scope(scope), subject), Window(window), most),
-        spent,
-        reserved,
-        end_ms // 1000 if end_ms >= 0 else None,
-    )
+    account, kind, window, most, soft, used, reserved, end_ms = values
+    limit = Limit(_account(account), Window(window), most, Kind(kind), soft=bool(soft))
+    return BudgetState(limit, used, reserved, end_ms // 1000 if end_ms >= 0 else None)
+
+
+def _account(text: str) -> Account:
+    scope, _, subject = text.partition(":")
+    return Account(Scope(scope), subject)

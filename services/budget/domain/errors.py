@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 from libs.errors import FieldViolation, QuotaViolation, Reason, TokenwayError, invalid_request
+from libs.money import usd
 from services.budget.domain.lease import ReservationId
-from services.budget.domain.limits import BudgetState
+from services.budget.domain.limits import BudgetState, Kind, Limit
 from services.budget.domain.windows import Window
 
 # Long enough for a restarted Redis to load, short beside a client's patience.
 _UNAVAILABLE_RETRY_SECONDS = 1.0
+_NEEDED = (Kind.MONEY, Kind.INPUT_TOKENS, Kind.OUTPUT_TOKENS)
 
 
-def budget_exceeded(state: BudgetState, *, need_micro_usd: int, now_seconds: float) -> TokenwayError:
-    """The limit that refuses; when it resets, unless what is needed is more than the whole of it."""
+def budget_exceeded(state: BudgetState, *, need: int, frees_after_seconds: float | None) -> TokenwayError:
+    """The limit that refuses, and after what time there may be room; None: never, as things stand."""
     limit = state.limit
-    subject = limit.account.subject
-    whose = f"{limit.account.scope} {subject}" if subject else str(limit.account.scope)
-    stands = (
-        f"{state.spent_micro_usd} micro-dollars are spent and {state.reserved_micro_usd} reserved"
-        f" of {limit.limit_micro_usd}"
-    )
-    when = "in total" if limit.window is Window.TOTAL else f"for this {limit.window}"
-    never_fits = need_micro_usd > limit.limit_micro_usd
+    stands = _stands(state)
+    # A request is always one: that it needs one need not be said.
+    needs = f", and this request needs {_amount(limit.kind, need)}" if limit.kind in _NEEDED else ""
     return TokenwayError(
         Reason.BUDGET_EXCEEDED,
-        f"the budget of the {whose} {when} is exceeded: {stands}, and this request needs"
-        f" {need_micro_usd}; {_advice(state, never_fits=never_fits)}",
+        f"{_whose(limit)}: {stands}{needs}; {_advice(state, need, frees_after_seconds)}",
         metadata={
             "scope": str(limit.account.scope),
-            "subject": subject,
+            "subject": limit.account.subject,
             "window": str(limit.window),
             "kind": str(limit.kind),
-            "limit": str(limit.limit_micro_usd),
-            "used": str(state.spent_micro_usd),
-            "reserved": str(state.reserved_micro_usd),
+            "limit": str(limit.most),
+            "used": str(state.used),
+            "reserved": str(state.reserved),
+            "needed": str(need),
         },
-        retry_after_seconds=None if never_fits else _seconds_until_reset(state, now_seconds),
+        retry_after_seconds=frees_after_seconds,
         quotas=(QuotaViolation(str(limit.account), stands),),
     )
 
@@ -84,14 +82,35 @@ def key_not_found(key_id: str) -> TokenwayError:
     )
 
 
-def _advice(state: BudgetState, *, never_fits: bool) -> str:
-    if never_fits:
+def _whose(limit: Limit) -> str:
+    subject = limit.account.subject
+    return f"{limit.account.scope} {subject}" if subject else str(limit.account.scope)
+
+
+def _stands(state: BudgetState) -> str:
+    """`60 of 60 requests in this minute`."""
+    limit = state.limit
+    when = "in total" if limit.window is Window.TOTAL else f"in this {limit.window}"
+    if limit.kind is Kind.CONCURRENCY:
+        return f"{state.reserved} of {limit.most} requests are open at once"
+    of = f"{_amount(limit.kind, state.used + state.reserved)} of {_amount(limit.kind, limit.most)}"
+    what = "spent" if limit.kind is Kind.MONEY else limit.kind.replace("_", " ")
+    held = f" ({_amount(limit.kind, state.reserved)} of it reserved by open requests)" if state.reserved else ""
+    return f"{of} {what} {when}{held}"
+
+
+def _amount(kind: Kind, amount: int) -> str:
+    return usd(amount) if kind is Kind.MONEY else str(amount)
+
+
+def _advice(state: BudgetState, need: int, frees_after_seconds: float | None) -> str:
+    if need > state.limit.most:
         return "it can never fit: ask for fewer tokens or have the limit raised"
-    if state.resets_at_seconds is None:
-        return "wait for open requests to end or have the limit raised"
-    resets_at = datetime.fromtimestamp(state.resets_at_seconds, UTC)
-    return f"the window ends at {resets_at:%Y-%m-%dT%H:%M:%SZ}; ask for fewer tokens or try again then"
-
-
-def _seconds_until_reset(state: BudgetState, now_seconds: float) -> float | None:
-    return None if state.resets_at_seconds is None else state.resets_at_seconds - now_seconds
+    if frees_after_seconds is None:
+        return "nothing will free it: have the limit raised"
+    if state.resets_at_seconds is not None:
+        resets_at = datetime.fromtimestamp(state.resets_at_seconds, UTC)
+        return (
+            f"the {state.limit.window} ends at {resets_at:%Y-%m-%dT%H:%M:%SZ}; ask for fewer tokens or try again then"
+        )
+    return f"next in {math.ceil(frees_after_seconds)} s"

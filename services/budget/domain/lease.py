@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NewType
 
 from libs.money import Price, Usage
-from services.budget.domain.limits import Principal
+from services.budget.domain.limits import BudgetState, Principal
 
 ReservationId = NewType("ReservationId", str)
 
@@ -52,6 +52,8 @@ class Lease:
     reserved_micro_usd: int
     # True when it covers the most that the request can deliver: then an Extend only renews its time.
     whole: bool
+    # Soft limits that are passed; a Reserve alone looks at them.
+    warnings: tuple[BudgetState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,6 @@ class LeasePolicy:
     """How leases are given."""
 
     lifetime_seconds: float = 60
-    # With less than this many worst cases left in the tightest limit, the whole answer is reserved at once: better a
-    # clear refusal than ten answers cut short.
+    # With less than this many worst cases left in the tightest limit of money or output tokens, the whole answer is
+    # reserved at once: better a clear refusal than ten answers cut short.
     near_limit_factor: int = 8

@@ -7,7 +7,7 @@ from libs.money import Price, Usage, cost_micro_usd
 # Lua counts in doubles, exact to 2^53 = 9.0e15. With these bounds every term of its arithmetic stays below 4e15.
 MAX_TOKENS = 10**9
 MAX_PRICE_MICRO_USD = 10**12
-MAX_LIMIT_MICRO_USD = 10**15
+MAX_LIMIT = 10**15
 
 
 def worst_cost_micro_usd(price: Price, *, input_tokens: int, output_tokens: int) -> int:

@@ -9,9 +9,8 @@ from typing import Protocol
 
 from libs.keys import StoredKey
 from services.budget.domain.lease import Extension, Lease, Reservation, ReservationId
-from services.budget.domain.limits import Account, BudgetState, Limit, Principal
+from services.budget.domain.limits import BudgetState, Limit, LimitName, Principal
 from services.budget.domain.receipt import Receipt, ReceiptPage, ReceiptQuery, Settlement
-from services.budget.domain.windows import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +27,38 @@ class Swept:
 class Ledger(Protocol):
     """Counters, leases and receipts of every organisation.
 
-    Each call is one step that happens wholly or not at all, whatever else goes on and whoever dies. For every account
-    and window, spent + reserved never passes the limit that was in force when the reservation was made.
+    Each call is one step that happens wholly or not at all, whatever else goes on and whoever dies. For every account,
+    kind and window, used + reserved never passes the hard limit that was in force when the reservation was made.
 
-    Money is reserved and booked in the windows that were current when the lease was last given. An organisation's time
-    never runs back. An expired lease counts as delivered: everything that it held is booked, outcome `presumed`, before
-    anything else is looked at. Every closed reservation leaves one receipt in the organisation's ledger, a corrected
-    one a second; the receipts and what open reservations have booked add up to what the counters say.
+    Money is reserved and booked in the calendar's windows that were current when the lease was last given, and counted
+    for every account by the hour, day, month and in total, limited or not. Tokens are reserved as a lease covers them
+    and booked, as used, at the moment at which they are; the input by its bound until it is counted. A request is
+    booked once, when it is reserved, and never given back; it is open, which is what concurrency counts, until it is
+    closed. Money by the minute, tokens, requests and concurrency are counted where there is a limit for them when the
+    part of the lease is reserved; for requests and concurrency, when the request is. What was counted so is given back
+    or booked there, whatever became of the limit.
+
+    An organisation's time never runs back. An expired lease counts as delivered: everything that it held is booked,
+    outcome `presumed`, before anything else is looked at. Every closed reservation leaves one receipt in the
+    organisation's ledger, a corrected one a second; the receipts and what open reservations have booked add up to what
+    the counters of money say.
 
     Closed reservations are remembered for 24 hours. Any call may raise BUDGET_UNAVAILABLE, after a second at most; then
     it is unknown whether it happened, and it may be repeated.
     """
 
     async def reserve(self, reservation: Reservation) -> Lease:
-        """Reserves for all accounts and windows, or for none.
+        """Reserves for all accounts, kinds and windows, or for none.
 
-        Near a limit the whole answer is reserved, and refused if that does not fit. With `replaces`, that reservation
-        is released in the same step; if this one is refused that one stays as it was; if that one is closed or unknown
-        there is nothing to release. Repeated with the same id it answers with the lease as it stands.
+        Near a limit of money or output tokens the whole answer is reserved, and refused if that does not fit. With
+        `replaces`, that reservation is released in the same step and this one is the same request: it takes the open
+        one's place in the concurrency and is not counted anew; if this one is refused that one stays as it was; if
+        that one is closed or unknown there is nothing to release. Repeated with the same id it answers with the lease
+        as it stands. The soft limits that are passed by then come with the lease.
 
-        BUDGET_EXCEEDED names the limit that refuses, of several the one that frees last. RESERVATION_CLOSED: that id
-        was used, and has ended.
+        BUDGET_EXCEEDED names the limit that refuses, of several the one that frees last, which may be never. Without
+        a moment at which it frees, because what is reserved stands in the way, it says to try again in a second.
+        RESERVATION_CLOSED: that id was used, and has ended.
         """
         ...
 
@@ -84,7 +94,7 @@ class Ledger(Protocol):
         ...
 
     async def usage(self, principal: Principal) -> tuple[BudgetState, ...]:
-        """Where each limit of the principal stands now, for each window its key's before its organisation's."""
+        """Where each limit of the principal stands now, in no order."""
         ...
 
     async def put_limit(self, organisation: str, limit: Limit) -> BudgetState:
@@ -95,7 +105,7 @@ class Ledger(Protocol):
         """Sets a limit where there is none; False where there is one."""
         ...
 
-    async def remove_limit(self, organisation: str, account: Account, window: Window) -> bool:
+    async def remove_limit(self, organisation: str, name: LimitName) -> bool:
         """Removes a limit; False where there is none. What was counted stays counted."""
         ...
 

@@ -1,4 +1,4 @@
-"""Calendar windows in UTC."""
+"""The times over which is counted: of the calendar, in UTC, or sliding."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from enum import StrEnum
 
 
 class Window(StrEnum):
-    """How long a limit counts before it starts anew."""
+    """Over which time a limit counts. Money by the calendar: it starts anew with each minute, hour, day or month.
+
+    Requests and tokens over a sliding time of that length, a month being 30 days: by the calendar a limit could be
+    used twice round the end of a window.
+    """
 
     MINUTE = "minute"
     HOUR = "hour"
@@ -49,3 +53,14 @@ def period(window: Window, at_seconds: int) -> Period:
 
 def _period(identity: str, start: datetime, end: datetime) -> Period:
     return Period(identity, int(start.timestamp()), int(end.timestamp()))
+
+
+SLIDING_SECONDS = {Window.MINUTE: 60, Window.HOUR: 3_600, Window.DAY: 86_400, Window.MONTH: 30 * 86_400}
+# A sliding window is counted in buckets of one 60th of its length. A bucket counts until all of it is older than the
+# window, so never is more than the limit used in any time of the window's length; the price is up to a 60th of waiting.
+BUCKETS = 60
+
+
+def bucket_seconds(window: Window) -> int:
+    """How long a bucket of a sliding window is."""
+    return SLIDING_SECONDS[window] // BUCKETS

@@ -8,9 +8,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.errors import invalid_request
 from libs.keys import KeyRole, StoredKey
-from services.budget.domain.limits import Account, Limit
+from services.budget.domain.limits import Account, Limit, LimitName
 from services.budget.domain.receipt import ReceiptQuery
-from services.budget.domain.windows import Window
 from services.budget.transport import admin_rules as rules
 from services.budget.transport.rules import Violations
 from tokenway.budget.v1 import budget_pb2 as pb
@@ -27,14 +26,14 @@ _ROLES: dict[int, KeyRole] = {
 def limit_from_proto(message: pb.PutBudgetRequest) -> tuple[str, Limit]:
     """The organisation, and its limit."""
     _refuse(rules.broken_by_put_budget(message))
-    account, window = _account_and_window(message.budget)
-    return message.organisation, Limit(account, window, message.budget.limit)
+    name = _limit_name(message.budget)
+    return message.organisation, Limit(name.account, name.window, message.budget.limit, name.kind, name.soft)
 
 
-def account_and_window_from_proto(message: pb.DeleteBudgetRequest) -> tuple[str, Account, Window]:
+def limit_name_from_proto(message: pb.DeleteBudgetRequest) -> tuple[str, LimitName]:
     """The organisation, and what names its limit."""
     _refuse(rules.broken_by_delete_budget(message))
-    return message.organisation, *_account_and_window(message.budget)
+    return message.organisation, _limit_name(message.budget)
 
 
 def organisation_from_proto(message: pb.ListBudgetsRequest | pb.ListKeysRequest) -> str:
@@ -90,8 +89,9 @@ def key_to_proto(key: StoredKey) -> principal_pb2.ApiKey:
     )
 
 
-def _account_and_window(budget: money_pb2.Budget) -> tuple[Account, Window]:
-    return Account(rules.SCOPES[budget.scope], budget.subject), rules.WINDOWS[budget.window]
+def _limit_name(budget: money_pb2.Budget) -> LimitName:
+    account = Account(rules.SCOPES[budget.scope], budget.subject)
+    return LimitName(account, rules.WINDOWS[budget.window], rules.KINDS[budget.kind], budget.soft)
 
 
 def _timestamp(moment: datetime | None) -> Timestamp | None:

@@ -7,17 +7,17 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from libs.errors import FieldViolation
-from services.budget.domain.limits import WINDOWS as COUNTED
-from services.budget.domain.limits import Scope
-from services.budget.domain.money import MAX_LIMIT_MICRO_USD
+from services.budget.domain.limits import Kind, Scope, why_uncounted
+from services.budget.domain.money import MAX_LIMIT
+from services.budget.domain.windows import Window
 from services.budget.transport.rules import Violations, at_most, name, text
 from tokenway.budget.v1 import budget_pb2 as pb
 from tokenway.common.v1 import money_pb2, principal_pb2
 
-# What is counted of each request, and can so be limited.
-SCOPES = {money_pb2.BUDGET_SCOPE_KEY: Scope.KEY, money_pb2.BUDGET_SCOPE_ORGANISATION: Scope.ORGANISATION}
-WINDOWS = {money_pb2.BudgetWindow.Value(f"BUDGET_WINDOW_{each.upper()}"): each for each in COUNTED}
-_KINDS = (money_pb2.BUDGET_KIND_UNSPECIFIED, money_pb2.BUDGET_KIND_MONEY)
+SCOPES = {money_pb2.BudgetScope.Value(f"BUDGET_SCOPE_{each.upper()}"): each for each in Scope}
+WINDOWS = {money_pb2.BudgetWindow.Value(f"BUDGET_WINDOW_{each.upper()}"): each for each in Window}
+_GIVEN_KINDS = {money_pb2.BudgetKind.Value(f"BUDGET_KIND_{each.upper()}"): each for each in Kind}
+KINDS = {money_pb2.BUDGET_KIND_UNSPECIFIED: Kind.MONEY, **_GIVEN_KINDS}
 _MAX_PAGE_SIZE = 1_000
 _MAX_MODELS = 100
 _SHA256_BYTES = 32
@@ -30,9 +30,7 @@ _MAX_SECONDS = 253_402_300_799
 def broken_by_put_budget(message: pb.PutBudgetRequest) -> Violations:
     yield from name("organisation", message.organisation)
     yield from _budget(message.budget)
-    yield from at_most("budget.limit", message.budget.limit, MAX_LIMIT_MICRO_USD)
-    if message.budget.soft:
-        yield FieldViolation("budget.soft", "is true: soft limits are not served yet, set a hard one")
+    yield from at_most("budget.limit", message.budget.limit, MAX_LIMIT)
 
 
 def broken_by_delete_budget(message: pb.DeleteBudgetRequest) -> Violations:
@@ -78,14 +76,16 @@ def broken_by_revoke_key(message: pb.RevokeKeyRequest) -> Violations:
 def _budget(budget: money_pb2.Budget) -> Violations:
     if budget.scope not in SCOPES:
         yield _not_served("budget.scope", budget.scope, money_pb2.BudgetScope.items(), SCOPES)
-    elif budget.scope == money_pb2.BUDGET_SCOPE_KEY:
+    elif budget.scope != money_pb2.BUDGET_SCOPE_ORGANISATION:
         yield from name("budget.subject", budget.subject)
     elif budget.subject:
         yield FieldViolation("budget.subject", f"is {budget.subject[:64]!r}: a budget of the organisation has none")
     if budget.window not in WINDOWS:
         yield _not_served("budget.window", budget.window, money_pb2.BudgetWindow.items(), WINDOWS)
-    if budget.kind not in _KINDS:
-        yield _not_served("budget.kind", budget.kind, money_pb2.BudgetKind.items(), _KINDS[1:])
+    if budget.kind not in KINDS:
+        yield _not_served("budget.kind", budget.kind, money_pb2.BudgetKind.items(), _GIVEN_KINDS)
+    elif budget.window in WINDOWS and (reason := why_uncounted(KINDS[budget.kind], WINDOWS[budget.window])):
+        yield FieldViolation("budget.window", f"is {money_pb2.BudgetWindow.Name(budget.window)}: {reason}")
 
 
 def _expiry(key: principal_pb2.ApiKey, now: datetime) -> Violations:

@@ -10,10 +10,10 @@ from libs.rpc.call import Call
 from services.budget.domain.bookkeeper import Bookkeeper, spend
 from services.budget.domain.ports import KeyStore, Ledger
 from services.budget.transport.admin_convert import (
-    account_and_window_from_proto,
     key_from_proto,
     key_to_proto,
     limit_from_proto,
+    limit_name_from_proto,
     organisation_from_proto,
     query_from_proto,
     revocation_from_proto,
@@ -21,6 +21,7 @@ from services.budget.transport.admin_convert import (
 from services.budget.transport.convert import receipt_to_proto, state_to_proto
 from services.budget.transport.spend_convert import spend_query_from_proto, spend_to_proto
 from tokenway.budget.v1 import budget_pb2 as pb
+from tokenway.common.v1 import money_pb2
 
 
 class BudgetAdminServicer:
@@ -37,13 +38,12 @@ class BudgetAdminServicer:
         return pb.PutBudgetResponse(state=state_to_proto(state))
 
     async def DeleteBudget(self, request: pb.DeleteBudgetRequest, call: Call) -> pb.DeleteBudgetResponse:
-        deleted = await self._ledger.remove_limit(*account_and_window_from_proto(request))
+        deleted = await self._ledger.remove_limit(*limit_name_from_proto(request))
         return pb.DeleteBudgetResponse(deleted=deleted)
 
     async def ListBudgets(self, request: pb.ListBudgetsRequest, call: Call) -> pb.ListBudgetsResponse:
         states = await self._ledger.states(organisation_from_proto(request))
-        listed = sorted(map(state_to_proto, states), key=lambda each: (each.budget.scope, each.budget.subject))
-        return pb.ListBudgetsResponse(states=listed)
+        return pb.ListBudgetsResponse(states=sorted(map(state_to_proto, states), key=_place))
 
     async def ListReceipts(self, request: pb.ListReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
         page = await self._ledger.list_receipts(query_from_proto(request))
@@ -73,3 +73,9 @@ class BudgetAdminServicer:
     def _now(self) -> datetime:
         # As it is stored: to the second.
         return datetime.fromtimestamp(int(self._clock.now()), UTC)
+
+
+def _place(state: money_pb2.BudgetState) -> tuple[int, str, int, int, bool]:
+    """Where it stands in a list: by whose it is, what it counts and over which time, the soft limit last."""
+    budget = state.budget
+    return budget.scope, budget.subject, budget.kind, budget.window, budget.soft

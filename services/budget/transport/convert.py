@@ -112,10 +112,11 @@ def state_to_proto(state: BudgetState) -> money_pb2.BudgetState:
             subject=limit.account.subject,
             window=_WINDOWS[limit.window],
             kind=_KINDS[limit.kind],
-            limit=limit.limit_micro_usd,
+            limit=limit.most,
+            soft=limit.soft,
         ),
-        used=state.spent_micro_usd,
-        reserved=state.reserved_micro_usd,
+        used=state.used,
+        reserved=state.reserved,
     )
     if state.resets_at_seconds is not None:
         message.resets_at.CopyFrom(_timestamp(state.resets_at_seconds))

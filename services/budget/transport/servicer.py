@@ -29,7 +29,7 @@ class BudgetServicer:
     async def Reserve(self, request: pb.ReserveRequest, call: Call) -> pb.ReserveResponse:
         reservation = reservation_from_proto(request, first_lease_tokens=self._first_lease_tokens)
         lease = await self._ledger.reserve(reservation)
-        return pb.ReserveResponse(lease=lease_to_proto(lease))
+        return pb.ReserveResponse(lease=lease_to_proto(lease), warnings=map(state_to_proto, lease.warnings))
 
     async def Extend(self, request: pb.ExtendRequest, call: Call) -> pb.ExtendResponse:
         lease = await self._ledger.extend(extension_from_proto(request))

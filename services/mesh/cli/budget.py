@@ -8,18 +8,20 @@ from typing import Any
 import click
 from rich.console import Console
 
+from libs.money import usd
 from services.mesh.cli.administration import admin_options, ask, moment, place, print_message
 from services.mesh.cli.json_output import print_json
 from services.mesh.cli.mesh_candidates import budget_scopes
-from services.mesh.cli.money import usd
 from services.mesh.cli.page import Pages
 from services.mesh.cli.table import print_table
-from tokenway.common.v1.money_pb2 import BUDGET_KIND_MONEY, Budget, BudgetScope, BudgetState, BudgetWindow
+from tokenway.common.v1.money_pb2 import BUDGET_KIND_MONEY, Budget, BudgetKind, BudgetScope, BudgetState, BudgetWindow
 
-_HEADINGS = ("budget", "window", "limit", "spent", "reserved", "resets")
+_HEADINGS = ("budget", "window", "kind", "limit", "used", "reserved", "resets")
 _MICRO_USD_PER_USD = 1_000_000
 _WINDOWS = click.Choice([each.removeprefix("BUDGET_WINDOW_").lower() for each in BudgetWindow.keys()[1:]])
 _SCOPES = [each.removeprefix("BUDGET_SCOPE_").lower() for each in BudgetScope.keys()[1:]]
+_SCOPE_FORMS = "key:ID, user:NAME, team:NAME or organisation"
+_MONEY, *_OTHERS = [each.removeprefix("BUDGET_KIND_").lower().replace("_", "-") for each in BudgetKind.keys()[1:]]
 
 
 class Whose(click.ParamType[tuple[str, str]]):
@@ -32,18 +34,26 @@ class Whose(click.ParamType[tuple[str, str]]):
             return value
         scope, _, subject = value.partition(":")
         if scope not in _SCOPES:
-            self.fail(f"{scope!r} is no scope: give key:ID or organisation", param, ctx)
+            self.fail(f"{scope!r} is no scope: give {_SCOPE_FORMS}", param, ctx)
         return scope, subject
 
 
-class Dollars(click.ParamType[int]):
-    """US dollars, as whole micro-dollars."""
+class Amount(click.ParamType[int]):
+    """What the kind is counted in: US dollars, as whole micro-dollars, else a whole number."""
 
-    name = "usd"
+    name = "amount"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
+        kind = ctx.params["kind"] if ctx else _MONEY
+        if kind == _MONEY:
+            return self._dollars(value, param, ctx)
+        if not value.isdecimal() or int(value) >= 2**63:
+            self.fail(f"{value!r} is no number of {kind}: give a whole number, 0 or more", param, ctx)
+        return int(value)
+
+    def _dollars(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
             micro_usd = Decimal(value.removeprefix("$")) * _MICRO_USD_PER_USD
             whole = int(micro_usd)
@@ -59,15 +69,28 @@ _WHOSE = click.argument(
     metavar="SCOPE[:SUBJECT]",
     type=Whose(),
     shell_complete=budget_scopes,
-    help="Whose it is: `key:ID`, or `organisation`.",
+    help="Whose it is: `key:ID`, `user:NAME`, `team:NAME`, or `organisation`.",
 )
-_WINDOW = click.argument("window", type=_WINDOWS, metavar="WINDOW", help="hour, day or month, in UTC.")
+_WINDOW = click.argument("window", type=_WINDOWS, metavar="WINDOW", help="minute, hour, day, month or total.")
+# Eager: what an amount is hangs on it.
+_KIND = click.option(
+    "--kind",
+    type=click.Choice([_MONEY, *_OTHERS]),
+    metavar="KIND",
+    default=_MONEY,
+    show_default=True,
+    is_eager=True,
+    help="What is counted: money by the calendar, in UTC; requests, input-tokens and output-tokens over a sliding time;"
+    " concurrency, which is requests open at once, in total.",
+)
+_SOFT = click.option("--soft", is_flag=True, help="The limit that warns and refuses nothing.")
 
 
 @click.group(
     cls=Pages,
     examples=(
         ("tokenway budget set key:ci day 2.50", "the key ci may spend $2.50 a day"),
+        ("tokenway budget set team:ops minute 60 --kind requests", "and the team ops ask 60 times a minute"),
         ("tokenway budget list", "where each limit stands"),
         ("tokenway budget delete key:ci day", "no limit a day any more"),
     ),
@@ -75,7 +98,7 @@ _WINDOW = click.argument("window", type=_WINDOWS, metavar="WINDOW", help="hour, 
 def budget() -> None:
     """Set, list and delete limits. Needs an administrator's key; the mesh's own is one.
 
-    A budget is named by whose it is, `key:ID` or `organisation`, and by its window: hour, day or month, in UTC.
+    A budget is named by whose it is, its window and its kind; a soft limit may stand beside a hard one.
     """
 
 
@@ -84,15 +107,26 @@ def budget() -> None:
     examples=(
         ("tokenway budget set key:ci hour 0.25", "the key ci may spend 25 cents an hour"),
         ("tokenway budget set organisation month 2000", "all keys together, $2,000 a month"),
+        ("tokenway budget set user:ada total 4 --kind concurrency", "4 requests of the user ada at once"),
+        ("tokenway budget set organisation month 1500 --soft", "a warning from $1,500 on"),
     ),
 )
 @_WHOSE
 @_WINDOW
-@click.argument("limit_micro_usd", metavar="USD", type=Dollars(), help="US dollars, with at most 6 decimals.")
+@click.argument(
+    "most", metavar="MOST", type=Amount(), help="US dollars with at most 6 decimals; of other kinds, a number."
+)
+@_KIND
+@_SOFT
 @admin_options
-def set_budget(*, whose: tuple[str, str], window: str, limit_micro_usd: int, as_json: bool, **router: Any) -> None:
-    """Let SCOPE spend at most USD in a WINDOW, from now on; what was spent in this one counts."""
-    limit = _budget(whose, window, limit_micro_usd)
+def set_budget(
+    *, whose: tuple[str, str], window: str, most: int, kind: str, soft: bool, as_json: bool, **router: Any
+) -> None:
+    """Let SCOPE use at most MOST in a WINDOW, from now on.
+
+    Money that was spent before in the same hour, day, month or in total counts; everything else counts from now.
+    """
+    limit = _budget(whose, window, kind, soft=soft, most=most)
     state = ask(place(**router), lambda client: client.put_budget(limit))
     _show([state], as_json=as_json)
 
@@ -113,24 +147,28 @@ def list_budgets(*, as_json: bool, **router: Any) -> None:
 @budget.command(examples=(("tokenway budget delete key:ci hour", "the key ci has no limit an hour any more"),))
 @_WHOSE
 @_WINDOW
+@_KIND
+@_SOFT
 @admin_options
-def delete(*, whose: tuple[str, str], window: str, as_json: bool, **router: Any) -> None:
+def delete(*, whose: tuple[str, str], window: str, kind: str, soft: bool, as_json: bool, **router: Any) -> None:
     """Remove a limit. One that the configuration file has comes back when the mesh starts again."""
-    deleted = ask(place(**router), lambda client: client.delete_budget(_budget(whose, window)))
+    limit = _budget(whose, window, kind, soft=soft)
+    deleted = ask(place(**router), lambda client: client.delete_budget(limit))
     if as_json:
         print_json({"deleted": deleted})
     else:
         click.echo("deleted" if deleted else "there was none")
 
 
-def _budget(whose: tuple[str, str], window: str, limit_micro_usd: int = 0) -> Budget:
+def _budget(whose: tuple[str, str], window: str, kind: str, *, soft: bool, most: int = 0) -> Budget:
     scope, subject = whose
     return Budget(
         scope=BudgetScope.Value(f"BUDGET_SCOPE_{scope.upper()}"),
         subject=subject,
         window=BudgetWindow.Value(f"BUDGET_WINDOW_{window.upper()}"),
-        kind=BUDGET_KIND_MONEY,
-        limit=limit_micro_usd,
+        kind=BudgetKind.Value(f"BUDGET_KIND_{kind.upper().replace('-', '_')}"),
+        limit=most,
+        soft=soft,
     )
 
 
@@ -145,11 +183,14 @@ def _show(states: list[BudgetState], *, as_json: bool) -> None:
 def _row(state: BudgetState) -> tuple[str, ...]:
     limit = state.budget
     scope = BudgetScope.Name(limit.scope).removeprefix("BUDGET_SCOPE_").lower()
+    kind = BudgetKind.Name(limit.kind).removeprefix("BUDGET_KIND_").lower().replace("_", "-")
+    amount = usd if limit.kind == BUDGET_KIND_MONEY else str
     return (
         f"{scope}:{limit.subject}" if limit.subject else scope,
         BudgetWindow.Name(limit.window).removeprefix("BUDGET_WINDOW_").lower(),
-        usd(limit.limit),
-        usd(state.used),
-        usd(state.reserved),
+        kind,
+        f"{amount(limit.limit)}{' (soft)' if limit.soft else ''}",
+        amount(state.used),
+        amount(state.reserved),
         moment(state, "resets_at"),
     )

@@ -27,9 +27,9 @@ def key_ids(context: click.Context, parameter: click.Parameter, incomplete: str)
 
 
 def budget_scopes(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """`organisation`, and `key:` with each key's id."""
-    keys = (f"key:{each}" for each in key_ids(context, parameter, ""))
-    return offered(lambda: ("organisation", *keys), incomplete)
+    """`organisation`; every key, user and team of its keys."""
+    others = offered(lambda: _from_router(context, _scopes), "")
+    return offered(lambda: ("organisation", *others), incomplete)
 
 
 def _from_router(context: click.Context, ask: _Ask) -> Iterable[str]:
@@ -52,3 +52,11 @@ async def _models(address: RouterAddress) -> Iterable[str]:
 async def _keys(address: RouterAddress) -> Iterable[str]:
     async with administering(address) as client:
         return [each.principal.key_id for each in await client.list_keys()]
+
+
+async def _scopes(address: RouterAddress) -> Iterable[str]:
+    async with administering(address) as client:
+        principals = [each.principal for each in await client.list_keys()]
+    named = [("key", each.key_id) for each in principals]
+    named += [(scope, getattr(each, scope)) for scope in ("user", "team") for each in principals]
+    return dict.fromkeys(f"{scope}:{subject}" for scope, subject in named if subject)

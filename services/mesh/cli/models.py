@@ -9,8 +9,8 @@ import click
 from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 
+from libs.money import usd
 from services.mesh.cli.json_output import json_option, print_json
-from services.mesh.cli.money import usd
 from services.mesh.cli.page import Page
 from services.mesh.cli.place import router_address, router_options
 from services.mesh.cli.table import print_table

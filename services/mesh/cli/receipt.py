@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from google.protobuf.duration_pb2 import Duration
 
-from services.mesh.cli.money import usd
+from libs.money import usd
 from tokenway.common.v1 import generation_pb2
 from tokenway.common.v1.money_pb2 import Receipt
 from tokenway.router.v1.router_pb2 import Finished

@@ -12,9 +12,9 @@ import click
 from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 
+from libs.money import usd
 from services.mesh.cli.administration import admin_options, ask, place
 from services.mesh.cli.json_output import print_json
-from services.mesh.cli.money import usd
 from services.mesh.cli.page import Page
 from services.mesh.cli.table import print_table
 from tokenway.common.v1.money_pb2 import Spend, SpendDimension

@@ -13,8 +13,8 @@ from rich.status import Status
 from rich.text import Text
 
 from libs.errors import Reason, TokenwayError
+from libs.money import usd
 from services.mesh.cli.ending import one_line
-from services.mesh.cli.money import usd
 from services.mesh.cli.receipt import in_one_line
 from services.mesh.state_directory import RunningMesh
 from tokenway.router.v1.router_pb2 import Finished

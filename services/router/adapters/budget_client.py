@@ -16,7 +16,7 @@ from libs.rpc.method import method
 from libs.rpc.money import price_to_proto, usage_to_proto
 from services.router.adapters.principal import principal_to_proto
 from services.router.domain.answer import Outcome
-from services.router.domain.ports import Booked, Lease, Reservation
+from services.router.domain.ports import Booked, Lease, PassedLimit, Reservation
 from tokenway.budget.v1 import budget_pb2 as pb
 from tokenway.common.v1 import money_pb2
 
@@ -57,7 +57,7 @@ class BudgetClient:
         # Only here: what comes later goes on behind the caller's back.
         with _fail_closed(callers_time=_callers_time_is_shorter()):
             response = await self._client.unary(_RESERVE, request, timeout_seconds=_TIMEOUT_SECONDS)
-        return _lease(response.lease, asked_at)
+        return _lease(response.lease, asked_at, tuple(map(_passed, response.warnings)))
 
     async def extend(self, reservation: Reservation, *, seq: int, used: Usage, want_output_tokens: int) -> Lease:
         request = pb.ExtendRequest(
@@ -115,11 +115,24 @@ def _fail_closed(*, callers_time: bool = False) -> Iterator[None]:
         raise TokenwayError(Reason.BUDGET_UNAVAILABLE, message, retry_after_seconds=1.0) from error
 
 
-def _lease(lease: pb.Lease, asked_at: float) -> Lease:
+def _lease(lease: pb.Lease, asked_at: float, warnings: tuple[PassedLimit, ...] = ()) -> Lease:
     """By our own clock, from before we asked: never longer than the ledger thinks."""
     lifetime = _seconds(lease.lifetime)
     deliver_until = asked_at + lifetime - min(_MARGIN_SECONDS, lifetime * _MARGIN_SHARE)
-    return Lease(lease.output_tokens, deliver_until=deliver_until, renew_at=asked_at + lifetime * _RENEW_SHARE)
+    renew_at = asked_at + lifetime * _RENEW_SHARE
+    return Lease(lease.output_tokens, deliver_until=deliver_until, renew_at=renew_at, warnings=warnings)
+
+
+def _passed(state: money_pb2.BudgetState) -> PassedLimit:
+    budget = state.budget
+    scope = money_pb2.BudgetScope.Name(budget.scope).removeprefix("BUDGET_SCOPE_").lower()
+    return PassedLimit(
+        account=f"{scope}:{budget.subject}" if budget.subject else scope,
+        kind=money_pb2.BudgetKind.Name(budget.kind).removeprefix("BUDGET_KIND_").lower(),
+        window=money_pb2.BudgetWindow.Name(budget.window).removeprefix("BUDGET_WINDOW_").lower(),
+        most=budget.limit,
+        taken=state.used + state.reserved,
+    )
 
 
 def _seconds(duration: Duration) -> float:

@@ -1,10 +1,11 @@
-"""What the router decides, as spans and metrics."""
+"""What the router decides, as spans and metrics; soft limits that are passed as lines of the log, too."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import structlog
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Tracer
 from opentelemetry.util.types import AttributeValue
@@ -17,6 +18,8 @@ from services.router.adapters.attempt_metrics import AttemptMetrics
 from services.router.adapters.guard_metrics import GuardMetrics
 from services.router.domain.answer import Outcome, Receipt
 from services.router.domain.guards.policy import Direction, Verdict
+from services.router.domain.ports import PassedLimit
+from services.router.domain.principal import Principal
 from services.router.domain.route import Plan
 
 # A caller that leaves got what it wanted until then; that is nobody's error.
@@ -33,6 +36,7 @@ class OtelWatcher:
         self._tracer = tracer
         self._metrics = RequestMetrics(registry)
         self._tries, self._guards = AttemptMetrics(registry), GuardMetrics(registry)
+        self._log = structlog.get_logger("budget")
 
     def refused(self, reason: Reason) -> None:
         self._tries.refused(reason)
@@ -84,6 +88,13 @@ class OtelWatcher:
 
     def fell_back(self, model: str, *, after: Reason) -> None:
         self._tries.fell_back(model, after)
+
+    def warned(self, principal: Principal, passed: Sequence[PassedLimit]) -> None:
+        limits = [str(each) for each in passed]
+        self._log.warning(
+            "soft limits are passed", organisation=principal.organisation, key_id=principal.key_id, limits=limits
+        )
+        trace.get_current_span().set_attribute(names.BUDGET_SOFT_LIMITS, limits)
 
     def ended(self, receipt: Receipt, *, overhead_seconds: float) -> None:
         usage = receipt.usage

@@ -12,11 +12,11 @@ from typing import TypeVar
 from libs.background import Background
 from libs.clock import Clock
 from libs.errors import Reason, TokenwayError
-from libs.money import Usage, UsageSource, cost_micro_usd
+from libs.money import Price, Usage, UsageSource, cost_micro_usd
 from services.router.domain.answer import FinishReason, Outcome
 from services.router.domain.ask import Ask
 from services.router.domain.catalogue import Model
-from services.router.domain.ports import Booked, Budget, Lease, Reservation
+from services.router.domain.ports import Booked, Budget, Lease, PassedLimit, Reservation
 from services.router.domain.principal import Principal
 
 # How long the budget may be away, once a stream needs it, before the stream ends.
@@ -64,6 +64,8 @@ class Account:
         self._began_at = 0.0
         self._slowest_extend_seconds = 0.0
         self.usage = Usage(source=UsageSource.ENGINE)
+        # The soft limits that stand passed, as the last reservation found them.
+        self.warnings: tuple[PassedLimit, ...] = ()
 
     @property
     def reservation_id(self) -> str:
@@ -85,13 +87,27 @@ class Account:
 
         BUDGET_EXCEEDED, BUDGET_UNAVAILABLE, OUT_OF_TIME: what was reserved before stays, and `close` returns it.
         """
+        await self._begin_with(self._wanted(model), model)
+
+    async def reserve_nothing(self, model: Model) -> None:
+        """Counts the request where money or tokens have refused it: an answer that costs nothing is a request too.
+
+        BUDGET_EXCEEDED: by how many requests may be made, or open at once. BUDGET_UNAVAILABLE.
+        """
+        free = Price(0, 0, 0, model.price.version)
+        wanted = self._wanted(model)
+        await self._begin_with(
+            replace(wanted, price=free, max_input_tokens=0, want_output_tokens=0, max_output_tokens=0), model
+        )
+
+    async def _begin_with(self, wanted: Reservation, model: Model) -> None:
         if self._keeper is not None:
             self._keeper.cancel()
-        wanted = self._wanted(model)
         # In the background: a caller that leaves now must not leave a reservation behind that nobody knows of.
         self._reserving = self._background.begin(self._reserve(wanted), name="reserve")
         self._lease = await asyncio.shield(self._reserving)
         self._reservation = wanted
+        self.warnings = self._lease.warnings
         self._remote = model.remote
         self.usage = Usage(source=UsageSource.ESTIMATED if model.remote else UsageSource.ENGINE)
         # From now on: an engine may take longer to its first token than a lease lives.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 
@@ -24,6 +24,7 @@ from services.router.domain.ports import (
     EngineEvent,
     EngineFinished,
     EngineStarted,
+    PassedLimit,
     Watcher,
 )
 from services.router.domain.route import Plan
@@ -66,10 +67,12 @@ class Answering:
         remaining_seconds: Callable[[], float | None],
         sending_seconds: Callable[[], float],
         on_receipt: Callable[[Receipt], None],
+        on_warnings: Callable[[Sequence[PassedLimit]], None],
     ) -> None:
         self._tools, self._plan, self._question = tools, plan, question
         self._request_id, self._account, self._trying, self._storing = request_id, account, trying, storing
-        self._guard, self._remaining_seconds, self._on_receipt = guard, remaining_seconds, on_receipt
+        self._guard, self._remaining_seconds = guard, remaining_seconds
+        self._on_receipt, self._on_warnings = on_receipt, on_warnings
         self._wait, self._sending_seconds = wait, sending_seconds
         self._arrived_at = tools.clock.monotonic()
         self._first_token_seconds: float | None = None
@@ -105,21 +108,30 @@ class Answering:
         return Outcome.DEADLINE if remaining is not None and remaining < _TIMER_SECONDS else Outcome.CANCELLED
 
     async def _look_up_and_reserve(self) -> CachedAnswer | CacheVerdict:
-        """At the same time. A hit costs nothing, so it is served also when the budget refuses."""
+        """At the same time. A hit costs nothing, so it is served also when there is no money for more."""
         async with asyncio.TaskGroup() as both:
             looking = both.create_task(self._look_up())
-            reserving = both.create_task(self._refusal())
+            reserving = both.create_task(self._refusal(self._account.reserve))
         found, refusal = looking.result(), reserving.result()
-        if refusal is not None and not isinstance(found, CachedAnswer):
+        if refusal is not None and isinstance(found, CachedAnswer):
+            refusal = await self._refusal_of_a_hit(refusal)
+        if refusal is not None:
             raise refusal
         return found
+
+    async def _refusal_of_a_hit(self, refusal: TokenwayError) -> TokenwayError | None:
+        """It takes no money and no tokens, but it is a request as any other, for those who limit how many there are."""
+        if refusal.reason is not Reason.BUDGET_EXCEEDED:
+            return None
+        again = await self._refusal(self._account.reserve_nothing)
+        return again if again is not None and again.reason is Reason.BUDGET_EXCEEDED else None
 
     async def _look_up(self) -> CachedAnswer | CacheVerdict:
         return await self._tools.cache.lookup(self._question) if self._storing.reads else CacheVerdict.BYPASSED
 
-    async def _refusal(self) -> TokenwayError | None:
+    async def _refusal(self, reserve: Callable[[Model], Awaitable[None]]) -> TokenwayError | None:
         try:
-            await self._account.reserve(self._model)
+            await reserve(self._model)
         except TokenwayError as error:
             return error
         return None
@@ -206,6 +218,9 @@ class Answering:
         receipt = self._receipt(outcome, booked=booked, settled=settled)
         if outcome not in _BY_PLAN and receipt.cost_micro_usd:
             self._on_receipt(receipt)
+        if warnings := self._account.warnings:
+            self._on_warnings(warnings)
+            self._tools.watcher.warned(self._question.principal, warnings)
         elsewhere = self._wait.seconds + self._sending_seconds()
         self._tools.watcher.ended(receipt, overhead_seconds=max(0.0, receipt.duration_seconds - elsewhere))
 

@@ -19,7 +19,7 @@ from services.router.domain.engine_wait import EngineWait
 from services.router.domain.guards.answer_guard import Unguarded
 from services.router.domain.guards.guard import Guard, Guarded
 from services.router.domain.guards.policy import GuardPolicy
-from services.router.domain.ports import Budget, CachePolicy, CacheQuestion, Engines
+from services.router.domain.ports import Budget, CachePolicy, CacheQuestion, Engines, PassedLimit
 from services.router.domain.principal import Principal
 from services.router.domain.route import Plan, require_candidates, route
 from services.router.domain.storing import Storing
@@ -49,6 +49,8 @@ class Caller:
     on_receipt: Callable[[Receipt], None]
     # What sending it its messages has taken so far.
     sending_seconds: Callable[[], float] = lambda: 0.0
+    # Told which soft limits stand passed, at the request's end.
+    on_warnings: Callable[[Sequence[PassedLimit]], None] = lambda _: None
 
 
 class Generate:
@@ -148,6 +150,7 @@ class Generate:
             remaining_seconds=caller.remaining_seconds,
             sending_seconds=caller.sending_seconds,
             on_receipt=caller.on_receipt,
+            on_warnings=caller.on_warnings,
         )
 
     def _check_model(self, ask: Ask, principal: Principal) -> None:

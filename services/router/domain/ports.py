@@ -126,6 +126,22 @@ class Cache(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class PassedLimit:
+    """A soft limit that stands passed; it refuses nothing."""
+
+    # Such as `key:ci` or `organisation`.
+    account: str
+    kind: str
+    window: str
+    most: int
+    # Booked or reserved, this request included; in the limit's unit.
+    taken: int
+
+    def __str__(self) -> str:
+        return f"{self.account} {self.kind}/{self.window} {self.taken}/{self.most}"
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """Output tokens that may be delivered, counted from the answer's start, until an instant of time.monotonic()."""
 
@@ -133,6 +149,8 @@ class Lease:
     deliver_until: float
     # When to ask for more time at the latest.
     renew_at: float
+    # Of a first lease alone.
+    warnings: tuple[PassedLimit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +225,10 @@ class Watcher(GuardWatcher, Protocol):
 
     def discarded(self, model: str, *, tokens: int) -> None:
         """The engine made tokens that no lease covered; nobody gets or pays them."""
+        ...
+
+    def warned(self, principal: Principal, passed: Sequence[PassedLimit]) -> None:
+        """Soft limits that a request found passed, or passed itself; once, at its end."""
         ...
 
     def ended(self, receipt: Receipt, *, overhead_seconds: float) -> None:

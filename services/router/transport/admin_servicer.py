@@ -20,7 +20,14 @@ from libs.rpc.method import Method, method
 from services.router.domain.principal import Principal
 from services.router.transport.key_rules import broken_by_create_key
 from tokenway.budget.v1 import budget_pb2
-from tokenway.common.v1.money_pb2 import Budget, BudgetScope, BudgetWindow
+from tokenway.common.v1.money_pb2 import (
+    BUDGET_KIND_MONEY,
+    BUDGET_KIND_UNSPECIFIED,
+    Budget,
+    BudgetKind,
+    BudgetScope,
+    BudgetWindow,
+)
 from tokenway.common.v1.principal_pb2 import ApiKey, KeyRole
 from tokenway.router.v1 import admin_pb2 as pb
 
@@ -66,7 +73,7 @@ class AdminServicer:
         admin = _administrator(call)
         forwarded = budget_pb2.PutBudgetRequest(organisation=admin.organisation, budget=request.budget)
         response = await self._ask(_PUT_BUDGET, forwarded)
-        self._audit.changed(admin, "PutBudget", f"{_named(request.budget)} = {request.budget.limit} micro-dollars")
+        self._audit.changed(admin, "PutBudget", f"{_named(request.budget)} = {_most(request.budget)}")
         return pb.PutBudgetResponse(state=response.state)
 
     async def DeleteBudget(self, request: pb.DeleteBudgetRequest, call: Call) -> pb.DeleteBudgetResponse:
@@ -153,10 +160,20 @@ def _administrator(call: Call) -> Principal:
 
 
 def _named(budget: Budget) -> str:
-    """Such as `key:ci hour`; only of a budget that was accepted."""
+    """Such as `key:ci hour` or `team:ops minute requests, soft`; only of a budget that was accepted."""
     scope = BudgetScope.Name(budget.scope).removeprefix("BUDGET_SCOPE_").lower()
     window = BudgetWindow.Name(budget.window).removeprefix("BUDGET_WINDOW_").lower()
-    return f"{scope}:{budget.subject} {window}" if budget.subject else f"{scope} {window}"
+    kind = "" if _is_money(budget) else " " + BudgetKind.Name(budget.kind).removeprefix("BUDGET_KIND_").lower()
+    whose = f"{scope}:{budget.subject}" if budget.subject else scope
+    return f"{whose} {window}{kind}{', soft' if budget.soft else ''}"
+
+
+def _most(budget: Budget) -> str:
+    return f"{budget.limit} micro-dollars" if _is_money(budget) else str(budget.limit)
+
+
+def _is_money(budget: Budget) -> bool:
+    return budget.kind in {BUDGET_KIND_UNSPECIFIED, BUDGET_KIND_MONEY}
 
 
 def _described(key: ApiKey) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import partial
 
-from libs.rpc.call import Call
+from libs.rpc.call import SOFT_LIMITS_KEY, Call
 from libs.rpc.collect import collected
 from libs.rpc.routes import Route, routes
 from services.router.domain.generate import Caller, Generate
+from services.router.domain.ports import PassedLimit
 from services.router.domain.principal import Principal
 from services.router.transport.admin_servicer import AdminServicer
 from services.router.transport.convert import event_to_proto, model_to_proto, plan_to_proto
@@ -16,6 +18,7 @@ from services.router.transport.question import ask_from_proto
 from tokenway.router.v1 import admin_pb2
 from tokenway.router.v1 import router_pb2 as pb
 
+_MOST_WARNINGS = 16
 # Defined, and built by later work: they answer NOT_SERVED.
 _LATER = frozenset({"BatchGenerate", "CountTokens", "Embed", "ReportBadHit"})
 _ADMIN_LATER = frozenset({"GetCacheStats", "InvalidateCache"})
@@ -64,4 +67,12 @@ def _caller(call: Call) -> Caller:
         remaining_seconds=call.remaining_seconds,
         on_receipt=call.attachments.append,
         sending_seconds=lambda: call.sending_seconds,
+        on_warnings=partial(_warn, call),
     )
+
+
+def _warn(call: Call, passed: Sequence[PassedLimit]) -> None:
+    # All that a request can touch would not fit into a header.
+    listed = [str(each) for each in passed[:_MOST_WARNINGS]]
+    more = [f"and {len(passed) - _MOST_WARNINGS} more"] if len(passed) > _MOST_WARNINGS else []
+    call.trailing_metadata[SOFT_LIMITS_KEY] = ", ".join(listed + more)

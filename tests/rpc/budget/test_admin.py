@@ -67,26 +67,41 @@ async def test_a_limit_is_set_listed_and_deleted(budget: Served) -> None:
     assert [(await budget.call(DELETE_BUDGET, delete)).deleted for _ in range(2)] == [True, False]
 
 
+async def test_limits_are_listed_by_whose_they_are_what_they_count_and_how_long(budget: Served) -> None:
+    kinds = [money.BUDGET_KIND_MONEY, money.BUDGET_KIND_OUTPUT_TOKENS, money.BUDGET_KIND_CONCURRENCY]
+    subjects = dict.fromkeys(money.BudgetScope.values(), "x") | {money.BUDGET_SCOPE_ORGANISATION: ""}
+    given = [
+        limit(scope=scope, subject=subject, kind=kind, window=money.BUDGET_WINDOW_TOTAL, soft=soft)
+        for scope, subject in subjects.items()
+        for kind in kinds
+        for soft in (False, True)
+        if scope
+    ]
+    for each in reversed(given):
+        state = (await budget.call(PUT_BUDGET, pb.PutBudgetRequest(organisation="acme", budget=each))).state
+        assert state == money.BudgetState(budget=each)
+
+    listed = (await budget.call(LIST_BUDGETS, pb.ListBudgetsRequest(organisation="acme"))).states
+
+    assert [each.budget for each in listed] == given
+    for each in given:
+        assert (await budget.call(DELETE_BUDGET, pb.DeleteBudgetRequest(organisation="acme", budget=each))).deleted
+    assert await budget.ledger.limits("acme") == ()
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "says"),
     [
-        (
-            {"scope": money.BUDGET_SCOPE_USER},
-            "scope",
-            "is BUDGET_SCOPE_USER: that is not served, give BUDGET_SCOPE_KEY",
-        ),
-        ({"scope": money.BUDGET_SCOPE_TEAM}, "scope", "is BUDGET_SCOPE_TEAM: that is not served"),
         ({"scope": money.BUDGET_SCOPE_UNSPECIFIED}, "scope", "is BUDGET_SCOPE_UNSPECIFIED"),
-        ({"scope": 99}, "scope", "is 99"),
-        ({"window": money.BUDGET_WINDOW_MINUTE}, "window", "is BUDGET_WINDOW_MINUTE: that is not served"),
+        ({"scope": 99}, "scope", "is 99: that is not served, give BUDGET_SCOPE_KEY, BUDGET_SCOPE_USER"),
+        ({"window": money.BUDGET_WINDOW_UNSPECIFIED}, "window", "give BUDGET_WINDOW_MINUTE, BUDGET_WINDOW_HOUR"),
+        ({"kind": 99}, "kind", "is 99: that is not served, give BUDGET_KIND_MONEY, BUDGET_KIND_REQUESTS"),
         (
-            {"window": money.BUDGET_WINDOW_TOTAL},
+            {"kind": money.BUDGET_KIND_CONCURRENCY},
             "window",
-            "give BUDGET_WINDOW_HOUR, BUDGET_WINDOW_DAY, BUDGET_WINDOW_MON",
+            "is BUDGET_WINDOW_HOUR: open requests are counted at any instant, not over a time: give the window total",
         ),
-        ({"kind": money.BUDGET_KIND_REQUESTS}, "kind", "is BUDGET_KIND_REQUESTS: that is not served"),
-        ({"kind": money.BUDGET_KIND_CONCURRENCY}, "kind", "give BUDGET_KIND_MONEY"),
-        ({"soft": True}, "soft", "soft limits are not served yet"),
+        ({"scope": money.BUDGET_SCOPE_TEAM, "subject": ""}, "subject", "is ''"),
         ({"subject": ""}, "subject", "is ''"),
         ({"subject": "a:b"}, "subject", "is 'a:b'"),
         ({"scope": money.BUDGET_SCOPE_ORGANISATION}, "subject", "a budget of the organisation has none"),
@@ -106,11 +121,11 @@ async def test_what_no_limit_can_be_is_refused_and_says_so(
 
 
 async def test_every_mistake_of_a_limit_is_named(budget: Served) -> None:
-    nothing = pb.PutBudgetRequest(budget=money.Budget(kind=money.BUDGET_KIND_REQUESTS, soft=True, limit=2**63))
+    nothing = pb.PutBudgetRequest(budget=money.Budget(kind=9, limit=2**63))  # type: ignore[arg-type]
 
     error = await budget.refused(PUT_BUDGET, nothing, Reason.INVALID_REQUEST)
 
-    fields = ["organisation", *(f"budget.{each}" for each in ("scope", "window", "kind", "limit", "soft"))]
+    fields = ["organisation", *(f"budget.{each}" for each in ("scope", "window", "kind", "limit"))]
     assert [each.field for each in error.fields] == fields
 
 

@@ -16,7 +16,7 @@ async def test_usage_says_where_each_limit_stands(budget: Served) -> None:
     await budget.call(SETTLE, settle(50))
     await budget.call(RESERVE, reserve("r2", max_output_tokens=90))
 
-    (state,) = (await budget.call(GET_USAGE, pb.GetUsageRequest(principal=ADA))).states
+    state, total = (await budget.call(GET_USAGE, pb.GetUsageRequest(principal=ADA))).states
 
     assert state.budget == money_pb2.Budget(
         scope=money_pb2.BUDGET_SCOPE_KEY,
@@ -26,6 +26,8 @@ async def test_usage_says_where_each_limit_stands(budget: Served) -> None:
         limit=5_000,
     )
     assert (state.used, state.reserved) == (60, 100)
+    assert (total.budget.window, total.used, total.reserved) == (money_pb2.BUDGET_WINDOW_TOTAL, 60, 100)
+    assert not total.HasField("resets_at")
     assert state.resets_at.ToSeconds() == (int(budget.clock.now()) // 3_600 + 1) * 3_600
 
 

@@ -43,7 +43,7 @@ async def test_limits_and_keys_of_the_file_are_there_at_start_and_never_overwrit
         assert from_json(client.get(redis_key("a" * 64))) == KEY
         client.set(redis_key("a" * 64), to_json(revoked))
 
-    other = Seed(limits=(("acme", replace(LIMIT, limit_micro_usd=1)),), keys={"a" * 64: KEY})
+    other = Seed(limits=(("acme", replace(LIMIT, most=1)),), keys={"a" * 64: KEY})
     async with serving(folder, redis_url=redis_url, seed=other) as budget:
         (after,) = (await budget.call(GET_USAGE, pb.GetUsageRequest(principal=ADA))).states
 

@@ -9,6 +9,7 @@ from opentelemetry.trace import SpanKind
 
 from libs.errors import QuotaViolation, Reason
 from libs.telemetry import names
+from services.budget.domain.limits import Account, Kind, Limit, Scope
 from services.budget.domain.windows import Window
 from tests.rpc.budget.served import ADA, PRICE, RESERVE, SETTLE, Served, reserve, serving, settle
 from tokenway.budget.v1 import budget_pb2 as pb
@@ -45,9 +46,26 @@ async def test_a_spent_budget_is_a_refusal_that_names_the_limit_and_when_it_rese
         "limit": "1500",
         "used": "0",
         "reserved": "1010",
+        "needed": "1010",
     }
-    assert error.quotas == (QuotaViolation("key:ada", "0 micro-dollars are spent and 1010 reserved of 1500"),)
-    assert "the budget of the key ada for this hour is exceeded" in error.message
+    stands = "$0.00101 of $0.0015 spent in this hour ($0.00101 of it reserved by open requests)"
+    assert error.quotas == (QuotaViolation("key:ada", stands),)
+    assert error.message.startswith(f"key ada: {stands}, and this request needs $0.00101; the hour ends at ")
+
+
+async def test_a_soft_limit_that_is_passed_is_a_warning_and_is_counted(budget: Served) -> None:
+    soft = Limit(Account(Scope.TEAM, "compilers"), Window.MINUTE, 1, Kind.REQUESTS, soft=True)
+    await budget.ledger.put_limit("acme", soft)
+
+    first, second = [await budget.call(RESERVE, reserve(each)) for each in ("r1", "r2")]
+
+    assert not first.warnings
+    (warning,) = second.warnings
+    assert (warning.budget.scope, warning.budget.subject) == (money_pb2.BUDGET_SCOPE_TEAM, "compilers")
+    assert (warning.budget.kind, warning.budget.limit, warning.budget.soft) == (money_pb2.BUDGET_KIND_REQUESTS, 1, True)
+    assert (warning.used, warning.reserved, warning.HasField("resets_at")) == (2, 0, False)
+    labels = {"scope": "team", "window": "minute", "kind": "requests"}
+    assert budget.recorded.sample(names.METRIC_BUDGET_SOFT_LIMITS_PASSED, **labels) == 1
 
 
 async def test_what_can_never_fit_comes_without_a_time_to_retry(budget: Served) -> None:
@@ -107,7 +125,7 @@ async def test_the_decision_stands_on_the_span_and_in_the_metrics(budget: Served
     assert granted[names.BUDGET_DECISION] == "whole"
     assert granted[names.BUDGET_RESERVED_MICRO_USD] == 110
     assert granted[names.BUDGET_RESERVATION_ID] == "r1"
-    assert granted[names.BUDGET_SCOPES] == ("key", "organisation")
+    assert granted[names.BUDGET_SCOPES] == ("key", "user", "team", "organisation")
     assert refused[names.BUDGET_DECISION] == "budget_exceeded"
     for decision in ("whole", "budget_exceeded"):
         assert budget.recorded.sample(names.METRIC_BUDGET_DECISIONS, verb="reserve", decision=decision) == 1

@@ -11,7 +11,7 @@ from libs.keys import StoredKey
 from libs.settings.schema import Settings
 from services.budget.config import BudgetConfig
 from services.budget.domain.lease import LeasePolicy
-from services.budget.domain.limits import Account, Limit, Scope
+from services.budget.domain.limits import Account, Kind, Limit, Scope
 from services.budget.domain.windows import Window
 
 MODEL = {
@@ -73,6 +73,7 @@ def test_budgets_and_keys_of_every_organisation_become_the_seed() -> None:
     budgets = [
         {"scope": "organisation", "window": "month", "limit_usd": "12.5"},
         {"scope": "key", "subject": "ci", "window": "hour", "limit_usd": "0.000001"},
+        {"scope": "team", "subject": "ops", "window": "minute", "kind": "requests", "limit": 60, "soft": True},
     ]
 
     seed = BudgetConfig.from_settings(
@@ -82,6 +83,7 @@ def test_budgets_and_keys_of_every_organisation_become_the_seed() -> None:
     assert seed.limits == (
         ("acme", Limit(Account(Scope.ORGANISATION), Window.MONTH, 12_500_000)),
         ("acme", Limit(Account(Scope.KEY, "ci"), Window.HOUR, 1)),
+        ("acme", Limit(Account(Scope.TEAM, "ops"), Window.MINUTE, 60, Kind.REQUESTS, soft=True)),
     )
     assert seed.keys == {
         "ab" * 32: StoredKey(

@@ -2,33 +2,76 @@
 
 from __future__ import annotations
 
+import pytest
+
 from services.budget.domain.errors import budget_exceeded, budget_unavailable
-from services.budget.domain.limits import Account, BudgetState, Limit, Scope
+from services.budget.domain.limits import Account, BudgetState, Kind, Limit, Scope
 from services.budget.domain.windows import Window
 
-AT_NOON = 1_709_208_000  # 2024-02-29T12:00:00Z
+AT_ONE = 1_709_211_600  # 2024-02-29T13:00:00Z
+CI, ALL, MONEY = Account(Scope.KEY, "ci"), Account(Scope.ORGANISATION), Kind.MONEY
 
 
-def test_a_refusal_says_what_stands_what_was_needed_and_what_to_do() -> None:
-    state = BudgetState(Limit(Account(Scope.KEY, "ci"), Window.HOUR, 1_000), 900, 50, AT_NOON + 3_600)
+@pytest.mark.parametrize(
+    ("state", "need", "frees_after_seconds", "message"),
+    [
+        (
+            BudgetState(Limit(CI, Window.MINUTE, 60, Kind.REQUESTS), 60, 0, None),
+            1,
+            11.2,
+            "key ci: 60 of 60 requests in this minute; next in 12 s",
+        ),
+        (
+            BudgetState(Limit(Account(Scope.TEAM, "ops"), Window.TOTAL, 4, Kind.CONCURRENCY), 0, 4, None),
+            1,
+            1,
+            "team ops: 4 of 4 requests are open at once; next in 1 s",
+        ),
+        (
+            BudgetState(Limit(ALL, Window.DAY, 9_000, Kind.OUTPUT_TOKENS), 8_000, 900, None),
+            512,
+            77,
+            (
+                "organisation: 8900 of 9000 output tokens in this day (900 of it reserved by open requests), and this"
+                " request needs 512; next in 77 s"
+            ),
+        ),
+        (
+            BudgetState(Limit(CI, Window.HOUR, 1_000_000, MONEY), 900_000, 50_000, AT_ONE),
+            60_000,
+            3_599.5,
+            (
+                "key ci: $0.95 of $1.00 spent in this hour ($0.05 of it reserved by open requests), and this request"
+                " needs $0.06; the hour ends at 2024-02-29T13:00:00Z; ask for fewer tokens or try again then"
+            ),
+        ),
+        (
+            BudgetState(Limit(ALL, Window.TOTAL, 1_000_000, MONEY), 999_999, 0, None),
+            60,
+            None,
+            (
+                "organisation: $0.999999 of $1.00 spent in total, and this request needs $0.00006; nothing will free"
+                " it: have the limit raised"
+            ),
+        ),
+        (
+            BudgetState(Limit(CI, Window.MINUTE, 100, Kind.INPUT_TOKENS), 0, 0, None),
+            101,
+            None,
+            (
+                "key ci: 0 of 100 input tokens in this minute, and this request needs 101; it can never fit: ask for"
+                " fewer tokens or have the limit raised"
+            ),
+        ),
+    ],
+)
+def test_a_refusal_says_whose_limit_it_is_what_stands_what_was_needed_and_what_to_do(
+    state: BudgetState, need: int, frees_after_seconds: float | None, message: str
+) -> None:
+    error = budget_exceeded(state, need=need, frees_after_seconds=frees_after_seconds)
 
-    error = budget_exceeded(state, need_micro_usd=60, now_seconds=AT_NOON + 0.5)
-
-    assert error.message == (
-        "the budget of the key ci for this hour is exceeded: 900 micro-dollars are spent and 50 reserved of 1000, and"
-        " this request needs 60; the window ends at 2024-02-29T13:00:00Z; ask for fewer tokens or try again then"
-    )
-    assert error.retry_after_seconds == 3_599.5
-
-
-def test_a_limit_that_never_resets_has_no_time_to_retry() -> None:
-    state = BudgetState(Limit(Account(Scope.ORGANISATION), Window.TOTAL, 1_000), 900, 50, None)
-
-    error = budget_exceeded(state, need_micro_usd=60, now_seconds=AT_NOON)
-
-    assert error.retry_after_seconds is None
-    assert "the budget of the organisation in total is exceeded" in error.message
-    assert "wait for open requests to end" in error.message
+    assert error.message == message
+    assert error.retry_after_seconds == frees_after_seconds
 
 
 def test_an_outage_may_be_tried_again_soon() -> None:

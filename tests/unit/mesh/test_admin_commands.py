@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from services.mesh.cli.administration import moment
-from services.mesh.cli.budget import Dollars, Whose, budget
+from services.mesh.cli.budget import Amount, Whose, budget
 from services.mesh.cli.keys import Moment, keys
 from tokenway.common.v1.principal_pb2 import ApiKey
 
@@ -42,19 +42,19 @@ def test_anything_else_is_no_moment(given: str) -> None:
     ("given", "micro_usd"), [("0", 0), ("12.50", 12_500_000), ("$3", 3_000_000), ("0.000001", 1), ("1e3", 10**9)]
 )
 def test_dollars_are_whole_micro_dollars(given: str, micro_usd: int) -> None:
-    assert Dollars().convert(given, None, None) == micro_usd
+    assert Amount().convert(given, None, None) == micro_usd
 
 
 @pytest.mark.parametrize("given", ["", "ten", "-1", "0.0000001", "nan", "inf", "1e30"])
 def test_no_other_amount_is_taken(given: str) -> None:
     with pytest.raises(click.BadParameter):
-        Dollars().convert(given, None, None)
+        Amount().convert(given, None, None)
 
 
 def test_a_budget_names_whose_it_is() -> None:
     assert Whose().convert("key:ci", None, None) == ("key", "ci")
     assert Whose().convert("organisation", None, None) == ("organisation", "")
-    with pytest.raises(click.BadParameter, match="'ci' is no scope: give key:ID or organisation"):
+    with pytest.raises(click.BadParameter, match="'ci' is no scope: give key:ID, user:NAME, team:NAME or organisation"):
         Whose().convert("ci", None, None)
 
 

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from google.protobuf.duration_pb2 import Duration
 
 from libs.errors import FieldViolation, QuotaViolation, Reason, TokenwayError
+from libs.money import usd
 from services.mesh.cli.answer import without_controls
 from services.mesh.cli.ending import EXIT_CODES, exit_code, one_line
-from services.mesh.cli.money import usd
 from services.mesh.cli.question import Question, question_options
 from services.mesh.cli.receipt import in_one_line
 from services.mesh.cli.table import print_table

@@ -32,8 +32,10 @@ from services.router.domain.ports import (
     EngineFinished,
     EngineStarted,
     Lease,
+    PassedLimit,
     Reservation,
 )
+from services.router.domain.principal import Principal
 from tests.unit.router.asks import PRINCIPAL, TIERS, ask
 
 SMALL, MEDIUM = TIERS[0], TIERS[1]
@@ -68,12 +70,17 @@ class World:
     answers: dict[str, Sequence[Any]] = field(default_factory=lambda: {SMALL.name: ANSWER, MEDIUM.name: ANSWER})
     found: CachedAnswer | CacheVerdict | BaseException = CacheVerdict.MISS
     refuse: BaseException | None = None
+    # What a reservation of nothing meets.
+    refuse_free: BaseException | None = None
+    warnings: tuple[PassedLimit, ...] = ()
     look_up_after: asyncio.Event | None = None
     settle_after: asyncio.Event | None = None
     ledger: list[str] = field(default_factory=list)
     stored: list[tuple[str, int]] = field(default_factory=list)
     ended: list[Receipt] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
+    warned_of: list[tuple[str, list[PassedLimit]]] = field(default_factory=list)
+    trailers: list[Sequence[PassedLimit]] = field(default_factory=list)
     refused: list[Reason] = field(default_factory=list)
     overhead_seconds: list[float] = field(default_factory=list)
     clock: ManualClock = field(default_factory=ManualClock)
@@ -118,10 +125,16 @@ class World:
         self.stored.append((question.model.name, sum(each.tokens for each in deltas)))
 
     async def reserve(self, reservation: Reservation) -> Lease:
-        if self.refuse is not None:
-            raise self.refuse
-        self.ledger.append("reserve")
-        return Lease(reservation.want_output_tokens, deliver_until=float("inf"), renew_at=2_000_000_000.0)
+        refuse = self.refuse if reservation.max_output_tokens else self.refuse_free
+        if refuse is not None:
+            raise refuse
+        self.ledger.append("reserve" if reservation.max_output_tokens else "reserve nothing")
+        return Lease(
+            reservation.want_output_tokens,
+            deliver_until=float("inf"),
+            renew_at=2_000_000_000.0,
+            warnings=self.warnings,
+        )
 
     async def extend(self, reservation: Reservation, **_: Any) -> Lease:
         raise TokenwayError(Reason.BUDGET_EXCEEDED, "spent")
@@ -147,6 +160,9 @@ class World:
 
     def fell_back(self, model: str, *, after: Reason) -> None: ...
 
+    def warned(self, principal: Principal, passed: Sequence[PassedLimit]) -> None:
+        self.warned_of.append((principal.key_id, list(passed)))
+
     def refused_for(self, reason: Reason) -> None:
         self.refused.append(reason)
 
@@ -161,6 +177,7 @@ class Watching:
     def __init__(self, world: World) -> None:
         self.routed, self.first_token, self.discarded = world.routed, world.first_token, world.discarded
         self.attempted, self.retried, self.fell_back = world.attempted, world.retried, world.fell_back
+        self.warned = world.warned
         self.ended, self.refused = world.ended_with, world.refused_for
 
     @contextmanager
@@ -191,7 +208,14 @@ async def router(world: World, *, limit: int = 1) -> AsyncIterator[Generate]:
 
 
 def stream(opened: Generate, world: World, asked: Ask | None = None) -> AsyncGenerator[Event]:
-    caller = Caller(PRINCIPAL, "request", lambda: world.remaining, world.receipts.append, lambda: world.sending_seconds)
+    caller = Caller(
+        PRINCIPAL,
+        "request",
+        lambda: world.remaining,
+        world.receipts.append,
+        lambda: world.sending_seconds,
+        world.trailers.append,
+    )
     return opened.stream(asked or ask(), caller)
 
 
@@ -277,7 +301,36 @@ async def test_a_hit_returns_the_reservation_before_it_is_streamed() -> None:
 async def test_a_spent_budget_serves_hits() -> None:
     world = World(found=HIT, refuse=TokenwayError(Reason.BUDGET_EXCEEDED, "spent"))
     assert last(await events(world)).receipt.cost_micro_usd == 0
+    assert world.ledger == ["reserve nothing", "release"], "a hit is a request, and is counted as one"
+
+
+async def test_a_hit_is_refused_where_there_are_too_many_requests() -> None:
+    spent, many = (TokenwayError(Reason.BUDGET_EXCEEDED, each) for each in ("spent", "too many requests"))
+    world = World(found=HIT, refuse=spent, refuse_free=many)
+    with pytest.raises(TokenwayError, match="too many requests"):
+        await events(world)
     assert world.ledger == []
+
+
+@pytest.mark.parametrize("when", ["at once", "the second time"])
+async def test_a_budget_that_is_away_serves_hits(when: str) -> None:
+    away, spent = TokenwayError(Reason.BUDGET_UNAVAILABLE, "away"), TokenwayError(Reason.BUDGET_EXCEEDED, "spent")
+    world = World(found=HIT, refuse=away if when == "at once" else spent, refuse_free=away)
+    assert last(await events(world)).receipt.cost_micro_usd == 0
+
+
+@pytest.mark.parametrize("found", [HIT, CacheVerdict.MISS])
+async def test_passed_soft_limits_are_told_once(found: CachedAnswer | CacheVerdict) -> None:
+    world = World(found=found, warnings=(PassedLimit("key:ci", "requests", "minute", 60, 61),))
+    await events(world)
+    assert world.warned_of == [(PRINCIPAL.key_id, list(world.warnings))]
+    assert world.trailers == [world.warnings]
+
+
+async def test_nobody_is_warned_of_nothing() -> None:
+    world = World()
+    await events(world)
+    assert (world.warned_of, world.trailers) == ([], [])
 
 
 @pytest.mark.parametrize("after", range(4))

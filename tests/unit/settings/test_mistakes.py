@@ -285,8 +285,31 @@ ADDED = {
             "limit_usd: 2}]"
         ),
         (
-            "mesh.yaml:12:65: organisations[0].budgets[1]: organisations[0].budgets[0] limits the same scope, subject "
-            "and window; keep one"
+            "mesh.yaml:12:65: organisations[0].budgets[1]: organisations[0].budgets[0] limits the same scope, subject, "
+            "window and kind; keep one"
+        ),
+    ),
+    "a team's budget without a team": (
+        "    budgets: [{scope: team, window: hour, limit_usd: 1}]",
+        "mesh.yaml:12:15: organisations[0].budgets[0]: a budget of a team needs the team's name as its subject",
+    ),
+    "requests in dollars": (
+        "    budgets: [{scope: organisation, window: minute, kind: requests, limit_usd: 1}]",
+        "mesh.yaml:12:80: organisations[0].budgets[0].limit_usd: is no limit of requests; give limit",
+    ),
+    "money as a number": (
+        "    budgets: [{scope: organisation, window: minute, limit: 1}]",
+        "mesh.yaml:12:60: organisations[0].budgets[0].limit: is no limit of money; give limit_usd",
+    ),
+    "a budget without a limit": (
+        "    budgets: [{scope: organisation, window: minute, kind: requests}]",
+        "mesh.yaml:12:15: organisations[0].budgets[0]: a budget of requests needs its limit",
+    ),
+    "concurrency over a time": (
+        "    budgets: [{scope: organisation, window: minute, kind: concurrency, limit: 1}]",
+        (
+            "mesh.yaml:12:45: organisations[0].budgets[0].window: open requests are counted at any instant, not over a "
+            "minute; give total"
         ),
     ),
 }

@@ -14,8 +14,8 @@ local function counts(record, input, cached, output, source)
   return {
     [REQUESTS] = (presumed or record.state ~= 'released') and 1 or 0,
     [INPUT] = input, [CACHED] = cached, [OUTPUT] = output, [COST] = 0,
-    [PRESUMED] = presumed and record.presumed or 0,
-    [ESTIMATED] = source == 'ESTIMATED' and record.booked or 0,
+    [PRESUMED] = presumed and record.presumed.money or 0,
+    [ESTIMATED] = source == 'ESTIMATED' and record.booked.money or 0,
   }
 end
 

@@ -8,7 +8,7 @@ if record.state ~= 'open' then
   return reply({'closed', record.state})
 end
 if args.seq <= record.seq then
-  return lease_reply(record, now)
+  return lease_reply(record, now, {})
 end
 
 record.seq = args.seq
@@ -17,23 +17,24 @@ record.input, record.cached, record.output, record.source = args.input, args.cac
 local wanted = math.min(record.output + args.want_output, record.max_output)
 record.leased = math.max(record.leased, wanted)
 
--- Each part is the cost of the whole so far less what is booked: so roundings don't add up. What was used beyond the
+-- Each part is what the whole so far comes to less what is booked: so roundings don't add up. What was used beyond the
 -- live part, when the input's bound was too low, is reserved with the new one.
-local used_cost = cost(record, record.input, record.cached, record.output)
-local spent = math.min(record.reserved, math.max(0, used_cost - record.booked))
+local used = used_by(record, cost(record, record.input, record.cached, record.output))
 local draft = {}
-end_part(draft, record, spent)
-local lease_cost = cost_at(record, math.max(record.leased, record.output))
-record.reserved = math.max(0, lease_cost - record.booked)
+end_part(draft, record, smaller(record.reserved, beyond(used, record.booked)), now)
+record.reserved = beyond(covering(record, math.max(record.leased, record.output)), record.booked)
 record.part_ms, record.expires_ms = now, now + args.lifetime_ms
-local current = add_to(draft, record, now, 0, record.reserved)
+local limits = limits_of(record.accounts)
+record.touched = limited_part(record, limits, record.touched)
+local current = counters_of(draft, record.accounts, record.touched, now)
+add(current, nothing(), record.reserved, now)
 
-weigh(current)
-local refused = refusal(current, record.reserved, now)
+weigh(current, limits, now)
+local refused = refusal(current, nothing(), record.reserved, now)
 if refused then
   return reply(refused)
 end
 write(draft, now)
 save(record)
 redis.call('ZADD', LEASES, record.expires_ms, record.id)
-return lease_reply(record, now)
+return lease_reply(record, now, {})

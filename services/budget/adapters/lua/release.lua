@@ -6,14 +6,14 @@ if not record then
 end
 
 if record.state == 'open' then
-  record.released = record.reserved
+  record.released = record.reserved.money
   local draft = {}
-  end_part(draft, record, 0)
+  end_part(draft, record, nothing(), now)
   write(draft, now)
   close(record, now, 'released', 'RELEASED')
 elseif record.state == 'expired' then
   record.state = 'released'
-  record.released = correct(record, now, record.booked - record.presumed, record)
+  record.released = correct(record, now, beyond(record.booked, record.presumed), record)
   save(record)
 end
 return reply({'released', record.released})

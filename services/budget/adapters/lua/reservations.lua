@@ -10,12 +10,14 @@ local SWEPT_AT_ONCE = 50
 local swept = {leases = 0, presumed = 0}
 
 -- A reservation is a hash: `asked` is the JSON that Reserve was called with, the rest is what changes. Both are one table
--- here. The live part of a lease is `reserved`, held in the windows of `part_ms`; `booked` is what earlier parts have
--- cost. `input`, `cached` and `output` are what was used so far.
-local CHANGING_TEXTS = {'state', 'source', 'bookings', 'outcome', 'why'}
+-- here. The live part of a lease is `reserved`, held in the windows of `part_ms` and in the counters that `touched` names
+-- beside those of every account; `booked` is what earlier parts have come to; both are amounts. `input`, `cached` and
+-- `output` are what was used so far.
+local CHANGING_TEXTS = {'state', 'source', 'bookings', 'outcome', 'why', 'touched'}
+local CHANGING_AMOUNTS = {'reserved', 'booked', 'presumed'}
 local CHANGING_NUMBERS = {
-  'seq', 'input', 'cached', 'output', 'leased', 'reserved', 'part_ms', 'expires_ms', 'booked', 'closed_ms',
-  'booked_at_ms', 'uncovered', 'presumed', 'released',
+  'seq', 'input', 'cached', 'output', 'leased', 'part_ms', 'expires_ms', 'closed_ms', 'booked_at_ms', 'uncovered',
+  'released',
 }
 
 local function record_key(id)
@@ -29,6 +31,10 @@ local function save(record)
       flat[#flat + 1] = name
       flat[#flat + 1] = record[name]
     end
+  end
+  for _, name in ipairs(CHANGING_AMOUNTS) do
+    flat[#flat + 1] = name
+    flat[#flat + 1] = to_text(record[name])
   end
   redis.call('HSET', record_key(record.id), unpack(flat))
 end
@@ -49,26 +55,48 @@ local function load(id)
   for _, name in ipairs(CHANGING_NUMBERS) do
     record[name] = tonumber(stored[name])
   end
+  for _, name in ipairs(CHANGING_AMOUNTS) do
+    record[name] = from_text(stored[name])
+  end
   return record
 end
 
+-- A request and its concurrency are counted where they were when it was reserved; money and tokens where they are limited
+-- when a part of its lease is.
+local OF_REQUEST = {requests = true, concurrency = true}
+local OF_PART = {money = true, input_tokens = true, output_tokens = true}
+local EVERY_KIND = {requests = true, concurrency = true, money = true, input_tokens = true, output_tokens = true}
+
+-- The counters that a new part of a request touches, of which an older part touched those.
+local function limited_part(record, limits, touched)
+  local found = {limited(record.accounts, limits, OF_PART)}
+  for line in string.gmatch(touched, '[^\n]+') do
+    if OF_REQUEST[string.match(line, ' (%S+) ')] then
+      found[#found + 1] = line
+    end
+  end
+  return table.concat(found, '\n')
+end
+
 -- Books `spent` of the live part, in the draft, and returns the rest of it.
-local function end_part(draft, record, spent)
-  add_to(draft, record, record.part_ms, spent, -record.reserved)
-  record.booked = record.booked + spent
-  record.reserved = 0
-  if spent == 0 then
+local function end_part(draft, record, spent, now)
+  local counters = counters_of(draft, record.accounts, record.touched, record.part_ms)
+  add(counters, spent, negative(record.reserved), now)
+  record.booked = sum(record.booked, spent)
+  record.reserved = nothing()
+  local money = spent.money
+  if money == 0 then
     return
   end
   -- `bookings` says what was booked in which minute, so that every counter can be recomputed from the receipts.
   local minute = math.floor(record.part_ms / MINUTE_MS)
-  local before, last, sum = string.match(record.bookings, '^(.-)(%d+)=(%d+)$')
+  local before, last, before_it = string.match(record.bookings, '^(.-)(%d+)=(%d+)$')
   if last and tonumber(last) == minute then
-    spent = spent + sum
+    money = money + before_it
   else
     before = record.bookings == '' and '' or record.bookings .. ' '
   end
-  record.bookings = before .. string.format('%.0f=%.0f', minute, spent)
+  record.bookings = before .. string.format('%.0f=%.0f', minute, money)
 end
 
 -- Tokens and who counted them, for the receipt. What is presumed is all that the lease covered.
@@ -93,7 +121,7 @@ local function write_receipt(record, bookings, before)
     'price_input', record.price_input, 'price_cached', record.price_cached, 'price_output', record.price_output,
     'price_version', record.price_version,
     'input', input, 'cached', cached, 'output', output, 'source', source,
-    'cost', record.booked, 'uncovered', record.uncovered, 'outcome', record.outcome, 'why', record.why,
+    'cost', record.booked.money, 'uncovered', record.uncovered, 'outcome', record.outcome, 'why', record.why,
     'bookings', bookings, 'counted', counted, 'booked_at_ms', record.booked_at_ms)
 end
 
@@ -107,29 +135,31 @@ end
 
 -- A lease ran out: its router may have delivered all that it covered, so all of it is booked.
 local function presume(record, now)
-  swept.leases, swept.presumed = swept.leases + 1, swept.presumed + record.reserved
-  record.presumed = record.reserved
+  swept.leases, swept.presumed = swept.leases + 1, swept.presumed + record.reserved.money
+  local reserved = record.reserved
+  record.presumed = amount(reserved.money, reserved.input_tokens, reserved.output_tokens, 0, 0)
   local draft = {}
-  end_part(draft, record, record.reserved)
+  end_part(draft, record, record.presumed, now)
   write(draft, now)
   close(record, now, 'expired', 'PRESUMED')
 end
 
--- A live router's late word lowers what was presumed, where it was booked, to what it says the request cost. Never what
--- an Extend has booked, and never upwards. Returns by how much.
-local function correct(record, now, said_cost, used)
-  local lower = math.min(record.presumed, record.booked - said_cost)
-  if lower <= 0 then
+-- A live router's late word lowers what was presumed, where it was booked, to what it says the request used. Never what
+-- an Extend has booked, and never upwards. Returns by how much money.
+local function correct(record, now, said, used)
+  local before = counts(record, usage_of(record))
+  local lower = smaller(record.presumed, beyond(record.booked, said))
+  local draft = {}
+  add(counters_of(draft, record.accounts, record.touched, record.part_ms), negative(lower), nothing(), record.closed_ms)
+  write(draft, now)
+  record.booked = beyond(record.booked, lower)
+  if lower.money == 0 then
     return 0
   end
-  local before = counts(record, usage_of(record))
-  local draft = {}
-  add_to(draft, record, record.part_ms, -lower, 0)
-  write(draft, now)
-  record.booked, record.outcome, record.booked_at_ms = record.booked - lower, 'CORRECTED', now
+  record.outcome, record.booked_at_ms = 'CORRECTED', now
   record.input, record.cached, record.output, record.source = used.input, used.cached, used.output, used.source
-  write_receipt(record, string.format('%.0f=-%.0f', math.floor(record.part_ms / MINUTE_MS), lower), before)
-  return lower
+  write_receipt(record, string.format('%.0f=-%.0f', math.floor(record.part_ms / MINUTE_MS), lower.money), before)
+  return lower.money
 end
 
 -- The reservation as it stands now; nil when there is none, or it was closed too long ago.
@@ -165,9 +195,9 @@ local function reply(answer)
   return {swept.leases, swept.presumed, unpack(answer)}
 end
 
-local function lease_reply(record, now)
+local function lease_reply(record, now, warnings)
   local whole = record.leased >= record.max_output and 1 or 0
-  return reply({'lease', record.leased, record.expires_ms - now, record.reserved, whole})
+  return reply({'lease', record.leased, record.expires_ms - now, record.reserved.money, whole, warnings})
 end
 
 local function receipt_reply(record)
@@ -176,7 +206,7 @@ local function receipt_reply(record)
     'receipt', record.request_id, record.key_id, record.model,
     record.price_input, record.price_cached, record.price_output, record.price_version,
     input, cached, output, source,
-    record.booked, record.outcome, record.why, record.uncovered, record.booked_at_ms,
+    record.booked.money, record.outcome, record.why, record.uncovered, record.booked_at_ms,
   })
 end
 

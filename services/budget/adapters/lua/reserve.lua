@@ -1,40 +1,47 @@
--- Reserves in all accounts and windows, or in none.
+-- Reserves for all accounts, kinds and windows, or for none.
 
+local limits = limits_of(args.accounts)
 local existing = read(args.id, now)
 if existing then
   if existing.state ~= 'open' then
     return reply({'closed', existing.state})
   end
-  return lease_reply(existing, now)
+  local current = counters_of({}, existing.accounts, existing.touched, now)
+  weigh(current, limits, now)
+  return lease_reply(existing, now, passed(current))
 end
 
 local record = args
-record.state, record.seq, record.booked, record.bookings = 'open', 0, 0, ''
+record.state, record.seq, record.bookings = 'open', 0, ''
 record.input, record.cached, record.output, record.source = 0, 0, 0, 'UNSPECIFIED'
 record.outcome, record.why, record.closed_ms, record.booked_at_ms = '', '', 0, 0
-record.uncovered, record.presumed, record.released = 0, 0, 0
+record.uncovered, record.presumed, record.released = 0, nothing(), 0
 record.part_ms, record.expires_ms = now, now + record.lifetime_ms
 
 local draft = {}
-local replaced = record.replaces ~= '' and read(record.replaces, now)
+local replaced = record.replaces ~= '' and read(record.replaces, now) or nil
+-- A fallback is the same request: it was counted when the first reservation was made.
+record.booked = amount(0, 0, 0, replaced and 0 or 1, 0)
 if replaced and replaced.state == 'open' then
-  replaced.released = replaced.reserved
-  end_part(draft, replaced, 0)
+  replaced.released = replaced.reserved.money
+  end_part(draft, replaced, nothing(), now)
+  record.touched = limited_part(record, limits, replaced.touched)
 else
   replaced = nil
+  record.touched = limited(record.accounts, limits, EVERY_KIND)
 end
 
-local current = add_to(draft, record, now, 0, 0)
-weigh(current)
-local worst = cost_at(record, record.max_output)
+local current = counters_of(draft, record.accounts, record.touched, now)
+weigh(current, limits, now)
+local worst = {money = cost_at(record, record.max_output), output_tokens = record.max_output}
 record.leased = math.min(record.want_output, record.max_output)
-if room_in(current) < record.near_limit_factor * worst then
+if is_near(current, record.near_limit_factor, worst) then
   record.leased = record.max_output
 end
-record.reserved = cost_at(record, record.leased)
-add_to(draft, record, now, 0, record.reserved)
+record.reserved = beyond(covering(record, record.leased), record.booked)
+add(current, record.booked, record.reserved, now)
 
-local refused = refusal(current, record.reserved, now)
+local refused = refusal(current, record.booked, record.reserved, now)
 if refused then
   return reply(refused)
 end
@@ -45,4 +52,4 @@ end
 redis.call('HSET', record_key(record.id), 'asked', ASKED)
 save(record)
 redis.call('ZADD', LEASES, record.expires_ms, record.id)
-return lease_reply(record, now)
+return lease_reply(record, now, passed(current))

@@ -1,15 +1,15 @@
--- Where each limit of these accounts stands in the windows of now.
+-- Where each limit of these accounts stands now.
 
-local current = add_to({}, args, now, 0, 0)
-weigh(current)
-local states = {'usage'}
+local limits = limits_of(args.accounts)
+local current = counters_of({}, args.accounts, limited(args.accounts, limits, EVERY_KIND), now)
+weigh(current, limits, now)
+local states = {}
 for _, counter in ipairs(current) do
-  if counter.limit then
-    for _, value in ipairs({
-      counter.account, counter.window, counter.limit, counter.stands_spent, counter.stands_reserved, counter.end_ms or -1,
-    }) do
-      states[#states + 1] = value
+  for _, strength in ipairs({'hard', 'soft'}) do
+    if counter[strength] then
+      states[#states + 1] =
+        state_of(counter, counter[strength], strength == 'soft', counter.stands_spent, counter.stands_reserved)
     end
   end
 end
-return reply(states)
+return reply({'usage', states})

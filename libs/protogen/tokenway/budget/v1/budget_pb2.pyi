@@ -133,7 +133,7 @@ class ReserveResponse(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_money_pb2.BudgetState]:
-        """Soft limits that are passed."""
+        """Soft limits that are passed, with this reservation."""
 
     def __init__(
         self,
@@ -437,7 +437,7 @@ class DeleteBudgetRequest(_message.Message):
     """Whose."""
     @_builtins.property
     def budget(self) -> _money_pb2.Budget:
-        """Which; its `limit` is ignored."""
+        """Which, `soft` included; its `limit` is ignored."""
 
     def __init__(
         self,

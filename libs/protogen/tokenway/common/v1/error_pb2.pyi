@@ -45,8 +45,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_NOT_OF_THE_MESH: _ErrorReason.ValueType  # 9
     """UNAUTHENTICATED: an internal port was called without the mesh token or a mesh certificate. {}"""
     ERROR_REASON_BUDGET_EXCEEDED: _ErrorReason.ValueType  # 10
-    """RESOURCE_EXHAUSTED, with QuotaFailure and, unless it can never fit, RetryInfo.
-    {"scope": "key", "subject": "ci", "window": "hour", "kind": "money", "limit": "1000", "used": "990", "reserved": "5"}
+    """RESOURCE_EXHAUSTED, with QuotaFailure and, unless it can never fit, RetryInfo. Numbers are in the unit of the kind:
+    micro-US-dollars, requests or tokens. {"scope": "key", "subject": "ci", "window": "hour", "kind": "money",
+    "limit": "1000", "used": "990", "reserved": "5", "needed": "20"}
     """
     ERROR_REASON_CONCURRENCY_EXCEEDED: _ErrorReason.ValueType  # 11
     """RESOURCE_EXHAUSTED, with RetryInfo: too many requests at once. {"limit": "100", "running": "100"}"""
@@ -111,8 +112,9 @@ ERROR_REASON_ROLE_REQUIRED: ErrorReason.ValueType  # 8
 ERROR_REASON_NOT_OF_THE_MESH: ErrorReason.ValueType  # 9
 """UNAUTHENTICATED: an internal port was called without the mesh token or a mesh certificate. {}"""
 ERROR_REASON_BUDGET_EXCEEDED: ErrorReason.ValueType  # 10
-"""RESOURCE_EXHAUSTED, with QuotaFailure and, unless it can never fit, RetryInfo.
-{"scope": "key", "subject": "ci", "window": "hour", "kind": "money", "limit": "1000", "used": "990", "reserved": "5"}
+"""RESOURCE_EXHAUSTED, with QuotaFailure and, unless it can never fit, RetryInfo. Numbers are in the unit of the kind:
+micro-US-dollars, requests or tokens. {"scope": "key", "subject": "ci", "window": "hour", "kind": "money",
+"limit": "1000", "used": "990", "reserved": "5", "needed": "20"}
 """
 ERROR_REASON_CONCURRENCY_EXCEEDED: ErrorReason.ValueType  # 11
 """RESOURCE_EXHAUSTED, with RetryInfo: too many requests at once. {"limit": "100", "running": "100"}"""

@@ -103,7 +103,9 @@ class _BudgetWindowEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BudgetWi
     """For ever."""
 
 class BudgetWindow(_BudgetWindow, metaclass=_BudgetWindowEnumTypeWrapper):
-    """The time over which a limit counts: calendar-aligned, UTC."""
+    """The time over which a limit counts. Money: calendar-aligned, UTC. Requests and tokens: the last 60 seconds, hour, 24
+    hours or 30 days, slid in sixtieths, so that no time of that length ever sees more than the limit.
+    """
 
 BUDGET_WINDOW_UNSPECIFIED: BudgetWindow.ValueType  # 0
 """Not set: refused."""
@@ -358,7 +360,7 @@ class Budget(_message.Message):
     scope: Global___BudgetScope.ValueType
     """What it is about."""
     subject: _builtins.str
-    """The key's id, user or team that it is about; empty for the organisation."""
+    """The key's id, user or team that it is about, of the organisation; empty for the organisation itself."""
     window: Global___BudgetWindow.ValueType
     """Over which time."""
     kind: Global___BudgetKind.ValueType
@@ -366,7 +368,9 @@ class Budget(_message.Message):
     limit: _builtins.int
     """The most: micro-US-dollars, requests or tokens by `kind`."""
     soft: _builtins.bool
-    """A soft limit warns (metric, log, trailer) and refuses nothing."""
+    """A soft limit warns (metric, log, trailer) and refuses nothing. It may stand beside a hard one of the same scope,
+    subject, window and kind.
+    """
     def __init__(
         self,
         *,
@@ -396,7 +400,9 @@ class BudgetState(_message.Message):
     RESERVED_FIELD_NUMBER: _builtins.int
     RESETS_AT_FIELD_NUMBER: _builtins.int
     used: _builtins.int
-    """Booked in the current window, in the limit's unit."""
+    """Booked in the window as it is now, in the limit's unit. What only a limit makes counted, which is all but money by
+    the hour, day, month and in total, is counted from when that is set.
+    """
     reserved: _builtins.int
     """Held by open leases, in the limit's unit."""
     @_builtins.property
@@ -405,7 +411,7 @@ class BudgetState(_message.Message):
 
     @_builtins.property
     def resets_at(self) -> _timestamp_pb2.Timestamp:
-        """When the window ends; absent for BUDGET_WINDOW_TOTAL."""
+        """When the window ends; absent for BUDGET_WINDOW_TOTAL and where the window slides."""
 
     def __init__(
         self,

@@ -71,7 +71,7 @@ Global___PutBudgetResponse: _TypeAlias = PutBudgetResponse  # noqa: Y015
 
 @_typing.final
 class DeleteBudgetRequest(_message.Message):
-    """A limit to remove; its `limit` is ignored."""
+    """A limit to remove, named by all of it but its `limit`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
