@@ -49,6 +49,8 @@ class AnswerGuard:
 
     def __init__(self, *, scanner: Scanner, placeholders: Placeholders, watcher: GuardWatcher, clock: Clock) -> None:
         self._scanner, self._placeholders, self._watcher, self._clock = scanner, placeholders, watcher, clock
+        # The question's. What is redacted in the answer gets a placeholder too, which the model may guess and write.
+        self._restored = placeholders.contents()
         self._texts: dict[Channel, HeldText] = {}
         self._judged: Callable[[Verdict], None] = lambda _: None
         self.ended_by: FinishReason | None = None
@@ -110,7 +112,7 @@ class AnswerGuard:
         if rule is None:
             return form.written(span.text)
         if rule is RESTORE:
-            content = self._placeholders.content(span.text)
+            content = self._restored.get(span.text)
             return form.written(span.text) if content is None else form.replaced(span.text, content)
         if rule.action is Action.BLOCK:
             self._block(rule.name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import regex
 
 from services.router.domain.guards.policy import Action
@@ -37,9 +39,9 @@ class Placeholders:
             self._contents[placeholder] = content
         return self._by_content[key]
 
-    def content(self, placeholder: str) -> str | None:
-        """What the placeholder stands for; None if it is none of these."""
-        return self._contents.get(placeholder)
+    def contents(self) -> Mapping[str, str]:
+        """What each of those that were given out by now stands for."""
+        return dict(self._contents)
 
     def _next(self, label: str) -> str:
         while True:

@@ -144,6 +144,11 @@ async def test_a_restored_content_is_not_looked_for_again() -> None:
     assert guarding.acted, "the model said the address itself, which the policy redacts"
 
 
+async def test_what_the_answer_itself_redacts_does_not_come_back_by_its_placeholder() -> None:
+    found = await got([text("it is bob@x.com, so "), text("<EMAIL_2> and <EMAIL_1>")])
+    assert said(found) == "it is <EMAIL_2>, so <EMAIL_2> and ann@x.com"
+
+
 async def test_restoring_alone_leaves_the_answer_what_it_was() -> None:
     guarding = await answer_guard()
     await got([text("<EMAIL_1>")], guarding)
