@@ -16,18 +16,20 @@ from services.router.domain.guards.texts import TextKind, rewritten
 
 
 class QuestionText:
-    """What a field says, and what was found in it."""
+    """What a field says, and what was found in it. All but making it takes time that grows with the text."""
 
     def __init__(self, field: str, kind: TextKind, text: str) -> None:
-        self.field = field
+        self.field, self.written = field, text
         self._kind = kind
-        is_written_in_json = kind is TextKind.JSON or (kind is TextKind.ANY and is_json(text))
-        self._form: Form = Json() if is_written_in_json else Plain()
-        self.said = self._form.read(text, last=True)
+        self._form: Form = Plain()
+        self.said = ""
         self._spans: tuple[Span, ...] = ()
 
     def scan(self, scanner: Scanner) -> None:
-        """Looks it through. TimeoutError: see Scanner."""
+        """Reads it and looks it through. TimeoutError: see Scanner."""
+        if self._kind is TextKind.JSON or (self._kind is TextKind.ANY and is_json(self.written)):
+            self._form = Json()
+        self.said = self._form.read(self.written, last=True)
         self._spans = tuple(_joined(Scan(scanner).feed(self.said, last=True)))
 
     @property

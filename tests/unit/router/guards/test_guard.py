@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -22,7 +25,10 @@ from libs.generation.question import (
 )
 from services.router.domain.ask import Ask
 from services.router.domain.guards.answer_guard import Unguarded
+from services.router.domain.guards.forms import Json
 from services.router.domain.guards.policy import TIME_LIMIT, Action, Direction, GuardPolicy, Pattern, Pii
+from services.router.domain.guards.question_text import QuestionText
+from services.router.domain.guards.texts import TextKind
 from tests.unit.router.asks import ask
 from tests.unit.router.guards.watching import BLOCK, IBAN, POLICY, REDACT, Watcher, asked, guard, guarded, texts
 
@@ -161,9 +167,29 @@ async def test_a_pattern_that_explodes_refuses_the_question() -> None:
     assert watcher.verdicts == [(Direction.INPUT, TIME_LIMIT, Action.BLOCK)]
 
 
-async def test_a_long_question_is_looked_through_beside_the_event_loop() -> None:
-    found = await guarded("word " * 10_000 + "ann@x.com")
-    assert texts(found.ask.question)[0].endswith("word <EMAIL_1>")
+@pytest.mark.parametrize("kind", [TextKind.PLAIN, TextKind.JSON])
+async def test_a_long_question_is_read_looked_through_and_written_beside_the_event_loop(
+    kind: TextKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = set[int]()
+    for name in ("scan", "redacted"):
+        monkeypatch.setattr(QuestionText, name, told_of(threads, getattr(QuestionText, name)))
+    monkeypatch.setattr(Json, "read", told_of(threads, Json.read))
+    long = '["' + "word " * 10_000 + 'ann@x.com"]'
+    schema = JsonSchema(long) if kind is TextKind.JSON else None
+    found = (await guard().question(asked("hello" if schema else long, response_format=schema))).ask.question
+    written = found.response_format.schema if isinstance(found.response_format, JsonSchema) else texts(found)[0]
+    assert written.endswith('word <EMAIL_1>"]')
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+def told_of(threads: set[int], method: Callable[..., Any]) -> Callable[..., Any]:
+    def told(*given: Any, **named: Any) -> Any:
+        threads.add(threading.get_ident())
+        return method(*given, **named)
+
+    return told
 
 
 async def test_what_blocks_comes_before_what_redacts_at_one_place() -> None:

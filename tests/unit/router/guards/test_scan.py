@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.router.domain.guards.policy import Action, Direction, GuardPolicy, Pii
-from services.router.domain.guards.rule import MAX_HELD_CHARACTERS
+from services.router.domain.guards.rule import MAX_HELD_CHARACTERS, Rule, Shape
 from services.router.domain.guards.rules import rules_of
 from services.router.domain.guards.scan import Scan
 from services.router.domain.guards.scanner import Scanner
@@ -162,6 +162,19 @@ def test_time_grows_with_the_length_alone(text: str) -> None:
 
     half, whole = (min(seconds(length) for _ in range(3)) for length in (len(text) // 2, len(text)))
     assert whole < 4 * half + 0.05
+
+
+def test_a_check_that_is_asked_too_much_is_out_of_time_like_a_pattern() -> None:
+    def slow(text: str) -> int:
+        ends_at = time.thread_time() + 0.02
+        while time.thread_time() < ends_at:
+            pass
+        return 0
+
+    scanner = Scanner([Rule("slow", "SLOW", Action.REDACT, Shape(body="a", check=slow))])
+    assert at_once("aa", scanner) == "aa"
+    with pytest.raises(TimeoutError):
+        at_once("a" * 200, scanner)
 
 
 def test_every_body_is_as_short_as_is_promised() -> None:
