@@ -38,12 +38,13 @@ class ProtoDelta:
         return type(self)(part, kept)
 
     def rewritten(self, rewrite: Callable[[Channel, str], str]) -> Self:
-        """The same tokens and as many pieces, each as `rewrite` returns it."""
+        """The same tokens and as many pieces, each as `rewrite` returns it. Likeliest tokens, the same text once more
+        and often told unasked by providers, are left out.
+        """
         given = self.message
         message = Delta(
             text=[rewrite(TEXT, each) for each in given.text],
             token_counts=given.token_counts,
-            logprobs=given.logprobs,
             reasoning=[rewrite(REASONING, each) for each in given.reasoning],
             tool_calls=given.tool_calls,
         )

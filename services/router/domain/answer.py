@@ -56,7 +56,9 @@ class Delta(Protocol):
         ...
 
     def rewritten(self, rewrite: Callable[[Channel, str], str]) -> Self:
-        """The same tokens, with every piece as `rewrite` returns it; an empty one stays as such."""
+        """The same tokens, with every piece as `rewrite` returns it; an empty one stays as such. Nothing else of the
+        engine's text is left in it.
+        """
         ...
 
     def without_tokens(self, pieces: Mapping[Channel, str]) -> Self:

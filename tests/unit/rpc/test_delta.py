@@ -43,6 +43,7 @@ def test_a_tool_call_is_delivered_whole_or_not() -> None:
 
 def test_a_rewritten_delta_has_the_same_tokens_and_pieces() -> None:
     message = Delta(text=["a", "b"], token_counts=[2, 1], reasoning=["c"])
+    message.logprobs.add(chosen=TokenLogprob(token="a"))
     message.tool_calls.add(index=1, id="i", name="f", arguments_json="d")
     seen: list[tuple[Channel, str]] = []
 

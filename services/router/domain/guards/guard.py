@@ -43,7 +43,7 @@ class Guard:
 
     async def question(self, ask: Ask) -> Guarded:
         """CONTENT_REFUSED names the rules and the fields, before anything is spent."""
-        if self._of_answer is not None and ask.question.sampling.top_logprobs:
+        if ask.question.sampling.top_logprobs and (self._of_answer or self._restoring):
             raise _logprobs_refused(ask.question.sampling.top_logprobs)
         placeholders = Placeholders()
         if self._of_question is not None:
@@ -54,7 +54,7 @@ class Guard:
         with self._watcher.guarding(Direction.INPUT) as judged:
             texts = texts_of(ask.question)
             try:
-                await _for(texts, lambda: [each.scan(scanner) for each in texts])
+                await _for(texts, lambda: _scan(texts, scanner))
             except TimeoutError:
                 judged(Verdict(TIME_LIMIT, Action.BLOCK))
                 raise _too_slow() from None
@@ -74,6 +74,11 @@ class Guard:
         if scanner is None:
             return Unguarded()
         return AnswerGuard(scanner=scanner, placeholders=placeholders, watcher=self._watcher, clock=self._clock)
+
+
+def _scan(texts: list[QuestionText], scanner: Scanner) -> None:
+    for each in texts:
+        each.scan(scanner)
 
 
 async def _for(texts: list[QuestionText], work: Callable[[], Result]) -> Result:
@@ -99,5 +104,5 @@ def _too_slow() -> TokenwayError:
 
 def _logprobs_refused(asked: int) -> TokenwayError:
     """They would tell, beside the text, the very tokens that a guard takes out of it."""
-    description = f"is {asked}: answers to this organisation are guarded, which cannot be done to these; give 0"
+    description = f"is {asked}: answers to this organisation may be rewritten, which cannot be done to these; give 0"
     return invalid_request(FieldViolation("request.sampling.top_logprobs", description))

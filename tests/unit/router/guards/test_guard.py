@@ -139,7 +139,9 @@ async def test_likelihoods_of_tokens_are_refused_where_answers_are_guarded() -> 
     error = await refusal(asked("hello", sampling=Sampling(top_logprobs=3)))
     assert error.reason is Reason.INVALID_REQUEST
     assert error.fields[0].field == "request.sampling.top_logprobs"
-    await guard(replace(POLICY, output={})).question(asked("hello", sampling=Sampling(top_logprobs=3)))
+    await refusal(asked("hello", sampling=Sampling(top_logprobs=3)), replace(POLICY, output={}))
+    policy = replace(POLICY, output={}, restore=False)
+    await guard(policy).question(asked("hello", sampling=Sampling(top_logprobs=3)))
 
 
 @pytest.mark.parametrize(
