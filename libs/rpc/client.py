@@ -96,10 +96,8 @@ class Client:
         with self._call(method, None, attributes) as call:
             timeout = timeout_seconds if outlives_caller else self._timeout(timeout_seconds)
             rpc = self._start(method, request, call.span, timeout)
-            try:
+            with self._failures():
                 response: Response = await rpc
-            except grpc.aio.AioRpcError as error:
-                raise from_rpc_error(error, self._service) from error
             return response
 
     @asynccontextmanager
@@ -123,11 +121,23 @@ class Client:
                 rpc.cancel()
 
     async def _messages(self, rpc: Any) -> AsyncGenerator[Any, None]:
-        try:
+        with self._failures():
             async for each in rpc:
                 yield each
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error, self._service) from error
+        except asyncio.CancelledError:
+            waiting = asyncio.current_task()
+            if waiting is None or waiting.cancelling():
+                raise
+            # Nobody cancelled whoever waits: grpc.aio says the same of a call whose channel was closed.
+            message = f"{self._service}: the connection was closed in mid-call; ask again"
+            raise TokenwayError(Reason.CANCELLED, message, {"service": self._service}) from None
 
     def _start(self, method: Method[Any, Any], request: Any, span: Span, timeout_seconds: float | None) -> Any:
         kind = "_".join("stream" if streams else "unary" for streams in method.shape.value)

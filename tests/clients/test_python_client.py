@@ -152,6 +152,28 @@ async def test_a_client_that_was_closed_connects_anew(redis_url: str) -> None:
         assert await client.models()
 
 
+async def test_calls_in_flight_fail_when_their_client_is_closed(redis_url: str) -> None:
+    async with default_mesh(redis_url) as mesh, client_of(mesh) as client:
+        stream = client.stream(ENDLESS, max_tokens=4_000)
+        await anext(stream)
+        whole = asyncio.create_task(client.generate(ENDLESS, max_tokens=4_000))
+        await asyncio.sleep(0)  # it runs until it waits for its answer
+        await client.close()
+        for each in (drain(stream), whole):
+            with pytest.raises(CallError) as caught:
+                await each
+            assert caught.value.reason is Reason.CANCELLED
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY}é", f"{KEY} {KEY}"])
+async def test_a_key_that_is_none_is_refused_here_and_not_repeated(key: str) -> None:
+    async with Client("127.0.0.1:1", key=key) as client:
+        with pytest.raises(CallError) as caught:
+            await client.models()
+    assert caught.value.reason is Reason.INVALID_REQUEST
+    assert KEY not in repr(caught.value)
+
+
 async def test_a_key_leaves_this_machine_over_tls_alone() -> None:
     async with Client("mesh.example:50051", key=KEY, tls=False) as client:
         assert KEY not in repr(client)

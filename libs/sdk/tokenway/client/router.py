@@ -9,6 +9,7 @@ import grpc
 from opentelemetry.trace import NoOpTracer
 
 from libs.address import is_local
+from libs.errors import Reason, TokenwayError
 from libs.rpc.channel import CHANNEL_OPTIONS, dial
 from libs.rpc.client import Client, Stream
 from libs.rpc.method import method
@@ -68,6 +69,8 @@ def calling(address: str, *, key: str, tls: bool | None = None, ca_file: Path | 
 
     TLS by default wherever a key would leave this machine; `ca_file` names the authority to trust, None: the system's.
     """
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise TokenwayError(Reason.INVALID_REQUEST, "the API key is none: give one word, without the end of its line")
     secure = (ca_file is not None or not is_local(address)) if tls is None else tls
     metadata = {"authorization": f"Bearer {key}"}
     # It records nothing, and passes the current span on: the router's spans are children of the caller's own.
