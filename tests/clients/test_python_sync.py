@@ -92,6 +92,33 @@ async def test_breaking_out_of_a_bare_loop_cancels(redis_url: str) -> None:
         await asking
 
 
+def _is_closed(mesh: Mesh) -> list[CallError]:
+    errors: list[CallError] = []
+    client = SyncClient(mesh.address, key=KEY)
+    stream = client.stream(ENDLESS, max_tokens=4_000)
+    next(stream)
+
+    def read() -> None:
+        with pytest.raises(CallError) as caught:
+            list(stream)
+        errors.append(caught.value)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    client.close()
+    reader.join(30)
+    with pytest.raises(CallError, match="closed") as caught:
+        client.models()
+    client.close()
+    return [*errors, caught.value]
+
+
+async def test_whoever_waits_when_it_is_closed_is_told(redis_url: str) -> None:
+    async with default_mesh(redis_url) as mesh:
+        errors = await asyncio.to_thread(_is_closed, mesh)
+    assert [each.reason for each in errors] == [Reason.CANCELLED] * 2
+
+
 def _is_refused(mesh: Mesh) -> CallError:
     with SyncClient(mesh.address, key="tw_unknown") as client, pytest.raises(CallError) as caught:
         client.generate("hello")

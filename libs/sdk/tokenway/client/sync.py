@@ -9,8 +9,10 @@ from threading import Thread
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
+from libs.errors import Reason
 from tokenway.client.answer import Answer
 from tokenway.client.client import LOCAL_ROUTER, Client
+from tokenway.client.errors import CallError
 from tokenway.client.question import Options, Question
 from tokenway.client.stream import Stream
 from tokenway.common.v1.model_pb2 import Model
@@ -18,6 +20,8 @@ from tokenway.common.v1.money_pb2 import Receipt
 from tokenway.router.v1.router_pb2 import ExplainRouteResponse
 
 Result = TypeVar("Result")
+# How long a call may take to fail once its connection is gone.
+_ENDING_SECONDS = 1.0
 
 
 class SyncClient:
@@ -47,9 +51,10 @@ class SyncClient:
         self.close()
 
     def close(self) -> None:
-        """Ends the connection, for good; calls in flight fail."""
-        self._loop.run(self._client.close())
-        self._loop.stop()
+        """Ends the connection, for good; calls in flight fail, and so does every later one."""
+        if self._loop.runs:
+            self._loop.run(self._client.close())
+            self._loop.stop()
 
     def stream(self, question: Question, **options: Unpack[Options]) -> SyncStream:
         """The answer as it comes: `for text in client.stream("…")`."""
@@ -118,8 +123,18 @@ class _Loop:
         self._thread = Thread(target=self._loop.run_forever, name="tokenway-client", daemon=True)
         self._thread.start()
 
+    @property
+    def runs(self) -> bool:
+        """Not once it was stopped, nor in a process that was forked from its own."""
+        return self._thread.is_alive()
+
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """What it gives. It runs in the caller's context, so that its spans are below the current one."""
+        if not self.runs:
+            work.close()
+            raise CallError(
+                Reason.CANCELLED, "this client was closed, or this process forked from its own: make another"
+            )
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
@@ -128,7 +143,17 @@ class _Loop:
             raise
 
     def stop(self) -> None:
-        """Ends the thread."""
+        """Ends the thread, once everybody who waits for it was told."""
+        self.run(_others_ended())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def _others_ended() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        _, late = await asyncio.wait(others, timeout=_ENDING_SECONDS)
+        for each in late:
+            each.cancel()
+    await asyncio.get_running_loop().shutdown_asyncgens()
