@@ -7,6 +7,7 @@ umask 077
 source="$(cd "$(dirname "$0")" && pwd)"
 into="${1:-$source/secrets}"
 mkdir -p "$into"
+chmod 0700 "$into" # it may have been there
 cd "$into"
 
 random() { openssl rand -hex 32; }
@@ -26,6 +27,7 @@ certificate() { # NAME HOST...: signed by itself, so whoever trusts it trusts no
     shift
     [[ ! -e "$name.crt" || ! -e "$name.key" ]] || return 0
     hosts="$(printf 'DNS:%s,' "$@")"
+    rm -f "$name.key" "$name.crt" # one of them without the other
     openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$name.key"
     openssl req -x509 -key "$name.key" -days 825 -subj "/CN=$1" -addext "subjectAltName=${hosts%,}" -out "$name.crt"
     echo "made $into/$name.crt and $name.key, for $*" >&2

@@ -93,6 +93,16 @@ def test_secrets_are_each_of_its_own_and_the_folder_is_its_owners_alone(secrets:
     assert secrets.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_certificate_that_was_deleted_is_replaced_with_its_key_in_a_folder_that_is_closed(secrets: Path) -> None:
+    before = {each: each.read_bytes() for each in secrets.iterdir()}
+    (secrets / "otel.crt").unlink()
+    secrets.chmod(0o755)
+    make_secrets(secrets)
+    changed = {each.name for each, text in before.items() if each.read_bytes() != text}
+    assert changed == {"otel.crt", "otel.key"}
+    assert secrets.stat().st_mode & 0o777 == 0o700
+
+
 def test_secrets_are_not_made_anew(secrets: Path) -> None:
     before = {each: each.read_bytes() for each in secrets.iterdir()}
     make_secrets(secrets)
