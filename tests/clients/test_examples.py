@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,6 +30,7 @@ from tests.mesh.in_process import (
     services,
     settings,
 )
+from tests.openssl import needs_openssl
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(BUILD_SECONDS + 120)]
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -184,7 +184,7 @@ async def test_without_a_key_or_a_mesh_it_says_so(example: Example, redis_url: s
     assert "UNAVAILABLE: " in alone.said, "gRPC itself ended it: only the code is known"
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made by openssl")
+@needs_openssl
 async def test_over_tls_the_router_is_who_it_should_be(example: Example, redis_url: str, tmp_path: Path) -> None:
     ours, strangers = authority(tmp_path, "ours"), authority(tmp_path, "strangers")
     made = ours.tls("router", mutual=False)

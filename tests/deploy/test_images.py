@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ import yaml
 
 from libs.testing.valkey import RedisServer, valkey_binary
 from tests.deploy.builder import Builder, Image
+from tests.deploy.free_port import free_port
 from tests.deploy.shipped import DEPLOY, read
 from tests.deploy.test_compose import make_secrets
 
@@ -189,9 +189,3 @@ def on_loopback(settings: dict[str, Any], router: str) -> dict[str, Any]:
 
 def variables(file: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in file.read_text().splitlines())
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

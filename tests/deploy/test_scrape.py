@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import socket
 import tempfile
 import urllib.parse
 import urllib.request
@@ -18,6 +17,7 @@ import pytest
 import yaml
 
 from services.mesh.client.router import RouterAddress, connected
+from tests.deploy.free_port import free_port
 from tests.deploy.shipped import PROMETHEUS, dashboard_queries, read
 from tests.mesh.in_process import KEY, settings
 from tests.mesh.processes import processes
@@ -123,10 +123,3 @@ async def prometheus(folder: Path, targets: Mapping[str, str]) -> AsyncIterator[
         finally:
             running.terminate()
             await asyncio.wait_for(running.wait(), 20)
-
-
-def free_port() -> int:
-    """Prometheus does not say which port it took, so it cannot be given 0."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

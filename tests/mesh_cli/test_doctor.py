@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from libs.testing.certificates import authority
 from libs.testing.valkey import RedisServer
 from services.mesh.doctor.examination import NAMES
 from tests.mesh_cli.command import SCRIPTED, Tokenway, scripted
+from tests.openssl import needs_openssl
 
 pytestmark = pytest.mark.processes
 
@@ -79,7 +79,7 @@ def test_a_mesh_that_runs_is_well(mesh: Tokenway) -> None:
     assert (mesh.state / "api-key").read_text() not in str(findings)
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made by openssl")
+@needs_openssl
 def test_a_mesh_behind_certificates_is_asked_with_them(tokenway: Tokenway, tmp_path: Path) -> None:
     made = authority(tmp_path, "ours").tls("mesh", days=30)
     tls = {"certificate_file": made.certificate_file, "key_file": made.key_file}

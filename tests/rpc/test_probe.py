@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 from pathlib import Path
 
@@ -13,9 +12,10 @@ from libs.errors import TokenwayError
 from libs.rpc.probe import probe
 from libs.testing.certificates import Authority, authority
 from libs.testing.runtime import recorded_runtime
+from tests.openssl import needs_openssl
 from tests.rpc.test_tls import ECHO, serving
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made by openssl")
+pytestmark = needs_openssl
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -23,8 +22,9 @@ from libs.rpc.server import RpcServer
 from libs.rpc.tls import Tls
 from libs.testing.certificates import Authority, authority
 from libs.testing.runtime import recorded_runtime
+from tests.openssl import needs_openssl
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made by openssl")
+pytestmark = needs_openssl
 
 ECHO = Method("tokenway.test.v1.EchoService", "Echo", StringValue, StringValue, Shape.UNARY_UNARY)
 

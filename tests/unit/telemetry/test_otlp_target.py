@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -22,8 +21,8 @@ from libs.telemetry.otlp import OtlpTarget
 from libs.telemetry.tracing import SHUTDOWN_SECONDS, shut_down, tracer_provider
 from libs.testing.certificates import Authority, authority
 from libs.testing.otlp import SpanCollector, http_span_collector, span_collector
+from tests.openssl import needs_openssl
 
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made by openssl")
 PROTOCOLS = ("grpc", "http")
 AWAY = "127.0.0.1:9"  # discard: a port that no program takes
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,8 +11,9 @@ from libs.rpc.tls import Tls
 from libs.testing.certificates import Authority, authority
 from services.mesh.doctor.certificates import Certificates, Pair
 from services.mesh.doctor.finding import Finding, Verdict
+from tests.openssl import needs_openssl
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made by openssl")
+pytestmark = needs_openssl
 
 
 @pytest.fixture(scope="module")

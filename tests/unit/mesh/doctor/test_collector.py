@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from services.mesh.doctor.collector import Collector, check
 from services.mesh.doctor.finding import Finding, Verdict
 from services.mesh.doctor.patient import Patient
 from services.mesh.state_directory import StateDirectory
+from tests.openssl import needs_openssl
 from tests.unit.mesh.doctor.found import all_of
 from tests.unit.settings.documents import written
 
@@ -95,7 +95,7 @@ async def test_one_that_speaks_something_else_is_seen(monkeypatch: pytest.Monkey
         assert (await judged(OtlpTarget(address))).verdict is Verdict.WRONG
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made by openssl")
+@needs_openssl
 async def test_one_that_shows_a_strangers_certificate_is_not_trusted(tmp_path: Path) -> None:
     for name in ("ours", "strangers"):
         (tmp_path / name).mkdir()
