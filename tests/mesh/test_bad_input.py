@@ -71,6 +71,16 @@ BAD = {
         "request.tools[0].parameters_json_schema",
         "is not JSON",
     ),
+    "a text for a capability": (
+        question("hello", requirements=router_pb2.Requirements(capabilities=["chat", "ask ann@x.com"])),
+        "request.requirements.capabilities",
+        "is 'ask ann@x.com': give ",
+    ),
+    "a text for a task": (
+        question("hello", requirements=router_pb2.Requirements(task_type="x" * 65)),
+        "request.requirements.task_type",
+        "': give ",
+    ),
     "negative latency": (
         question("hello", requirements=router_pb2.Requirements(max_latency=Duration(seconds=-1))),
         "request.requirements.max_latency",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 from google.protobuf.duration_pb2 import Duration
@@ -11,6 +12,7 @@ from google.protobuf.message import Message
 from libs.errors import FieldViolation, invalid_request
 from libs.generation.rules import broken_rules
 from libs.rpc.generation import discard_unknown_fields, question_from_proto
+from libs.settings.schema import ALLOWED, NAME
 from services.router.domain.ask import Ask, CacheMode, Requirements
 from tokenway.common.v1 import generation_pb2
 from tokenway.router.v1 import router_pb2 as pb
@@ -95,7 +97,16 @@ def _broken(message: pb.GenerateRequest, max_prompt_bytes: int) -> Iterator[Fiel
     ):
         if not math.isfinite(_seconds(duration)) or _seconds(duration) < 0:
             yield FieldViolation(f"request.{name}", f"is {_seconds(duration):g} s: give a positive duration")
+    yield from _broken_capabilities(message.requirements)
     yield from _broken_labels(message)
+
+
+def _broken_capabilities(message: pb.Requirements) -> Iterator[FieldViolation]:
+    """Traces name those that a model lacks, so none may be a text."""
+    named = (("task_type", message.task_type), *(("capabilities", each) for each in message.capabilities))
+    for field, name in named:
+        if name and not re.fullmatch(NAME, name):
+            yield FieldViolation(f"request.requirements.{field}", f"is {name[:64]!r}: give {ALLOWED[NAME]}")
 
 
 def _broken_labels(message: pb.GenerateRequest) -> Iterator[FieldViolation]:

@@ -109,7 +109,9 @@ class Requirements(_message.Message):
     CAPABILITIES_FIELD_NUMBER: _builtins.int
     MAX_TIME_TO_FIRST_TOKEN_FIELD_NUMBER: _builtins.int
     task_type: _builtins.str
-    """A capability that the model must have, "summarization" for example; empty: none."""
+    """A capability that the model must have, "summarization" for example; empty: none. A name of at most 64
+    letters, digits, ".", "_" and "-".
+    """
     max_cost_micro_usd_per_1k_tokens: _builtins.int
     """The most in micro-US-dollars per 1,000 tokens, for this request's expected mix of input and output; absent: any."""
     required_context_tokens: _builtins.int
