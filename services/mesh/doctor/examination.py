@@ -41,6 +41,8 @@ def _loaded(name: str, patient: Patient) -> Check | Examined:
         check: Check = importlib.import_module(f"services.mesh.doctor.{name}").check(patient)
     except ImportError as error:
         return Examined(name, (wrong("package", f"{error.name or 'a package'} cannot be imported", cure="make setup"),))
+    except Exception as error:
+        return Examined(name, (_failed(error),))
     return check
 
 
@@ -64,8 +66,12 @@ async def outcome(check: Check) -> Examined:
             )
         )
     except Exception as error:  # one check that fails must not hide what the others find
-        found.append(wrong("check", f"failed itself: {type(error).__name__}: {error}", cure="please report this"))
+        found.append(_failed(error))
     return Examined(check.name, tuple(found))
+
+
+def _failed(error: Exception) -> Finding:
+    return wrong("check", f"failed itself: {type(error).__name__}: {error}", cure="please report this")
 
 
 def _closing(stack: AsyncExitStack, findings: AsyncIterator[Finding]) -> AsyncIterator[Finding]:

@@ -91,6 +91,17 @@ async def test_a_package_that_is_missing_is_a_finding(tmp_path: Path, monkeypatc
     assert report.examined[0].findings[0].cure == "make setup"
 
 
+async def test_a_check_that_cannot_be_prepared_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(patient: Patient) -> Scripted:
+        raise OSError("redis://me:hunter2@host")
+
+    monkeypatch.setitem(sys.modules, "services.mesh.doctor.one", SimpleNamespace(check=fail))
+    report = await examine(lambda: patient(tmp_path), names=("one", "clock"))
+    (found,) = report.examined[0].findings
+    assert (found.verdict, found.says) == (Verdict.WRONG, "failed itself: OSError: redis://…@host")
+    assert report.examined[1].findings[0].subject == "date"
+
+
 async def test_everything_is_loaded_before_anything_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events = []
 
