@@ -132,6 +132,7 @@ class Budget(InnerService):
         default=8, ge=1, description="reserve the whole answer when less than this many are left"
     )
     sweep_seconds: Seconds = 5
+    receipt_days: int = Field(default=35, ge=2, le=3_650, description="older receipts become sums")
 
 
 class Services(Section):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 
@@ -15,9 +15,11 @@ from services.budget.domain.money import worst_cost_micro_usd
 from services.budget.domain.ports import Swept
 from services.budget.domain.receipt import Outcome, Receipt, ReceiptPage, ReceiptQuery, Settlement
 from services.budget.domain.spend import Spender, Spent
+from services.budget.domain.verification import Finding, Verified
 from services.budget.domain.windows import BUCKETS, Window, bucket_seconds, period
 
 _REMEMBERED_MS = 24 * 3_600_000
+_RECEIPT_DAYS = 35
 # Where what is reserved stands in the way, it may be gone at any moment.
 _TRY_AGAIN_MS = 1_000
 _OF_REQUEST = (Kind.REQUESTS, Kind.CONCURRENCY)
@@ -117,6 +119,8 @@ class InMemoryLedger:
         # Closed so long ago that their ids are used anew; what they booked stands.
         self._forgotten: list[Held] = []
         self._receipts: list[tuple[str, Receipt]] = []
+        # How many the ledger held that are older than it keeps them.
+        self._trimmed: dict[str, int] = {}
 
     async def reserve(self, reservation: Reservation) -> Lease:
         organisation = reservation.principal.organisation
@@ -213,8 +217,9 @@ class InMemoryLedger:
 
     async def list_receipts(self, query: ReceiptQuery) -> ReceiptPage:
         # A page token is the place of the oldest receipt that was looked at.
-        ledger = list(enumerate(self.receipts(query.organisation)))
-        older = ledger[: int(query.page_token.partition("-")[0])] if query.page_token else ledger
+        ledger = list(enumerate(self.receipts(query.organisation), self._trimmed.get(query.organisation, 0)))
+        before = int(query.page_token.partition("-")[0]) if query.page_token else None
+        older = [each for each in ledger if before is None or each[0] < before]
         asked = [
             (place, each)
             for place, each in reversed(older)
@@ -232,6 +237,18 @@ class InMemoryLedger:
                 spender = Spender(asked.principal.key_id, asked.principal.user, asked.principal.team, asked.model)
                 found[spender] = found.get(spender, Spent()) + _spent_by(held, f"{day:%Y%m%d}")
         return {spender: spent for spender, spent in found.items() if spent}
+
+    async def trim(self) -> int:
+        kept_ms = _RECEIPT_DAYS * 24 * 3_600_000
+        old = [each for each in self._receipts if each[1].booked_at_seconds * 1000 + kept_ms <= self._begin(each[0])]
+        self._receipts = [each for each in self._receipts if each not in old]
+        for organisation, _ in old:
+            self._trimmed[organisation] = self._trimmed.get(organisation, 0) + 1
+        return len(old)
+
+    async def verify(self, organisation: str) -> AsyncGenerator[Finding]:
+        """Its counters are sums: there is nothing that they could differ from."""
+        yield Verified(len(self.receipts(organisation)), self._trimmed.get(organisation, 0), 0, 0)
 
     def receipts(self, organisation: str) -> list[Receipt]:
         """The organisation's ledger, oldest first."""

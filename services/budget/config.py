@@ -28,6 +28,7 @@ class BudgetConfig:
     # For callers that leave it to us.
     first_lease_tokens: int = 256
     sweep_seconds: float = 5
+    receipt_days: int = 35
     seed: Seed = field(default_factory=Seed)
 
     @classmethod
@@ -47,6 +48,7 @@ class BudgetConfig:
             lease=LeasePolicy(budget.lease_seconds, budget.near_limit_factor),
             first_lease_tokens=budget.first_lease_tokens,
             sweep_seconds=budget.sweep_seconds,
+            receipt_days=budget.receipt_days,
             seed=Seed(
                 limits=tuple(limit for each in settings.organisations for limit in _limits(each)),
                 keys={key.sha256: _key(each, key) for each in settings.organisations for key in each.keys},

@@ -17,11 +17,14 @@ from services.budget.adapters.redis_ledger import RedisLedger
 from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.config import BudgetConfig
 from services.budget.domain.bookkeeper import Bookkeeper
+from services.budget.domain.chore import Chore
 from services.budget.domain.ports import KeyStore, Ledger
 from services.budget.domain.seed import sow
-from services.budget.domain.sweeper import Sweeper
 from services.budget.transport.admin_servicer import BudgetAdminServicer
 from services.budget.transport.servicer import BudgetServicer, budget_routes
+
+# Receipts are kept for days: some minutes more are none.
+_TRIM_SECONDS = 300
 
 
 @asynccontextmanager
@@ -41,7 +44,11 @@ async def serve(
             ledger, bookkeeper, keys = ledger or built[0], bookkeeper or built[1], keys or built[2]
         await sow(config.seed, ledger=ledger, keys=keys)
         ledger = ObservedLedger(ledger, metrics=metrics)
-        await stack.enter_async_context(_running(Sweeper(ledger=ledger, period_seconds=config.sweep_seconds)))
+        for chore in (
+            Chore("a sweep", ledger.sweep, period_seconds=config.sweep_seconds),
+            Chore("trimming the ledger", bookkeeper.trim, period_seconds=_TRIM_SECONDS),
+        ):
+            await stack.enter_async_context(_running(chore))
         yield await stack.enter_async_context(_server(config, runtime, ledger, bookkeeper, keys))
 
 
@@ -52,14 +59,20 @@ async def _in_redis(
     stack.push_async_callback(redis.aclose)
     timeout_seconds = config.redis_timeout_seconds
     await require(redis, url=config.redis_url, timeout_seconds=timeout_seconds, reason=Reason.BUDGET_UNAVAILABLE)
+    organisations = RedisOrganisations(redis=redis, clock=runtime.clock)
     ledger = RedisLedger(
         redis=redis,
-        organisations=RedisOrganisations(redis=redis, clock=runtime.clock),
+        organisations=organisations,
         policy=config.lease,
         timeout_seconds=timeout_seconds,
         on_swept=metrics.swept,
     )
-    bookkeeper = RedisBookkeeper(redis=redis, timeout_seconds=timeout_seconds)
+    bookkeeper = RedisBookkeeper(
+        redis=redis,
+        organisations=organisations,
+        timeout_seconds=timeout_seconds,
+        receipt_days=config.receipt_days,
+    )
     return ledger, bookkeeper, RedisKeys(redis=redis, timeout_seconds=timeout_seconds)
 
 
@@ -78,12 +91,12 @@ def _server(
 
 
 @asynccontextmanager
-async def _running(sweeper: Sweeper) -> AsyncIterator[None]:
+async def _running(chore: Chore) -> AsyncIterator[None]:
     # Not a TaskGroup, which would hide what the block raises, a port in use say, in an ExceptionGroup.
-    sweeping = asyncio.create_task(sweeper.run(), name="sweeper")
+    task = asyncio.create_task(chore.run(), name=chore.name)
     try:
         yield
     finally:
-        sweeping.cancel()
+        task.cancel()
         with suppress(asyncio.CancelledError):
-            await sweeping
+            await task

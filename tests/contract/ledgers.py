@@ -73,15 +73,23 @@ def in_memory(policy: LeasePolicy) -> Tried:
 async def in_redis(url: str, policy: LeasePolicy, *, timeout_seconds: float = 30) -> AsyncIterator[Tried]:
     """A busy machine is not an outage, so Redis has time; a test about outages gives it less."""
     clock, redis, books = LedgerClock(), redis_client(url, decode_responses=True), RedisBooks(url)
+    organisations = RedisOrganisations(redis=redis, clock=SystemClock())
     ledger = RedisLedger(
         redis=redis,
-        organisations=RedisOrganisations(redis=redis, clock=SystemClock()),
+        organisations=organisations,
         policy=policy,
         timeout_seconds=timeout_seconds,
         now_ms=clock,
     )
     try:
-        yield Tried(ledger, books, clock, RedisBookkeeper(redis=redis, timeout_seconds=timeout_seconds))
+        bookkeeper = RedisBookkeeper(
+            redis=redis,
+            organisations=organisations,
+            timeout_seconds=timeout_seconds,
+            receipt_days=35,
+            now_ms=clock,
+        )
+        yield Tried(ledger, books, clock, bookkeeper)
     finally:
         books.close()
         await redis.aclose()

@@ -9,8 +9,11 @@ import pytest
 
 from libs.money import UsageSource
 from services.budget.domain.bookkeeper import spend
-from services.budget.domain.receipt import Outcome
+from services.budget.domain.lease import Reservation
+from services.budget.domain.limits import Principal
+from services.budget.domain.receipt import Outcome, ReceiptQuery
 from services.budget.domain.spend import Dimension, Spender, SpendQuery, SpendRow, Spent
+from services.budget.domain.verification import Difference, Progress, Verified
 from tests.contract.ledgers import Tried, ms
 from tests.contract.test_ledger import ADA, BOB, asked, extended, settled, used
 
@@ -114,3 +117,66 @@ async def test_a_question_tells_apart_what_it_asks_for(tried: Tried) -> None:
     assert await rows(Dimension.DAY) == [("2024-02-28", "5"), ("2024-02-29", "7"), ("2024-03-01", "1")]
     assert await spend(SpendQuery("nobody", TODAY, TODAY), tried.bookkeeper) == (SpendRow((), Spent()),)
     assert await spend(SpendQuery("nobody", TODAY, TODAY, (Dimension.KEY,)), tried.bookkeeper) == ()
+
+
+async def ended(tried: Tried, principal: Principal = ADA, output: int = 5) -> Reservation:
+    reservation = asked(principal=principal)
+    await tried.ledger.reserve(reservation)
+    await tried.ledger.settle(settled(reservation, used(output)))
+    return reservation
+
+
+async def verified(tried: Tried) -> tuple[list[Difference], Verified]:
+    findings = [each async for each in tried.bookkeeper.verify("acme") if not isinstance(each, Progress)]
+    *differences, last = findings
+    assert isinstance(last, Verified)
+    return [each for each in differences if isinstance(each, Difference)], last
+
+
+async def test_receipts_leave_the_ledger_after_35_days_and_what_they_sum_up_to_stays(tried: Tried) -> None:
+    old = [await ended(tried) for _ in range(120)]
+    hit = asked()
+    await tried.ledger.reserve(hit)
+    await tried.ledger.release("acme", hit.id)
+    tried.clock.advance(86_400)
+    young = await ended(tried, BOB)
+    tried.clock.advance(34 * 86_400 - 1)
+    assert await tried.bookkeeper.trim() == 0
+    tried.clock.advance(1)
+
+    assert await tried.bookkeeper.trim() == len(old) + 1
+    assert await tried.bookkeeper.trim() == 0
+
+    page = await tried.ledger.list_receipts(ReceiptQuery("acme"))
+    assert [each.request_id for each in page.receipts] == [young.request_id]
+    assert await tried.bookkeeper.spent_on("acme", TODAY) == {OF_ADA: Spent(120, 1_200, 0, 600, 1_800)}
+    differences, last = await verified(tried)
+    assert (differences, last.receipts, last.trimmed_receipts) == ([], 1, 121)
+
+
+async def test_a_page_token_holds_while_the_ledger_is_trimmed(tried: Tried) -> None:
+    await ended(tried)
+    tried.clock.advance(86_400)
+    younger = [(await ended(tried)).request_id for _ in range(3)]
+    first = await tried.ledger.list_receipts(ReceiptQuery("acme", page_size=2))
+    tried.clock.advance(34 * 86_400)
+    assert await tried.bookkeeper.trim() == 1
+
+    second = await tried.ledger.list_receipts(ReceiptQuery("acme", page_size=2, page_token=first.next_page_token))
+
+    assert [each.request_id for each in (*first.receipts, *second.receipts)] == younger[::-1]
+
+
+async def test_a_ledger_in_any_state_agrees_with_its_counters(tried: Tried) -> None:
+    assert await verified(tried) == ([], Verified(0, 0, 0, 0))
+    await ended(tried)
+    opened, silent = asked(principal=BOB), asked()
+    await tried.ledger.reserve(opened)
+    await tried.ledger.extend(extended(opened, 1, used(60)))
+    await tried.ledger.reserve(silent)
+    tried.clock.advance(61)
+    await tried.ledger.sweep()
+    await tried.ledger.settle(settled(silent, used(5)))
+    await tried.ledger.reserve(asked())
+
+    assert (await verified(tried))[0] == []

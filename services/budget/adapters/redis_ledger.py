@@ -203,6 +203,11 @@ def lua(name: str) -> str:
     return (files("services.budget.adapters") / "lua" / f"{name}.lua").read_text()
 
 
+def organisation_keys(organisation: str) -> list[str]:
+    """Those that every script is told, in its order."""
+    return [key_of(organisation, each) for each in _ORGANISATION_KEYS]
+
+
 def key_of(organisation: str, name: str) -> str:
     """The Redis key of that name of an organisation."""
     return _prefix(organisation) + name

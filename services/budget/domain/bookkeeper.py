@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from datetime import date
 from typing import Protocol
 
 from services.budget.domain.spend import Spender, SpendQuery, SpendRow, Spent, summed
+from services.budget.domain.verification import Finding
 
 
 class Bookkeeper(Protocol):
@@ -18,6 +19,22 @@ class Bookkeeper(Protocol):
 
     async def spent_on(self, organisation: str, day: date) -> Mapping[Spender, Spent]:
         """What was booked on that day, to the last receipt; nothing of a day that is more than 400 days over."""
+        ...
+
+    async def trim(self) -> int:
+        """Takes receipts that are older than the ledger keeps them out of it, of organisations that have made requests.
+
+        In small steps, each of which adds them to a checkpoint at once: so checkpoint, receipts and what open
+        reservations have booked always add up to the counters, whoever dies. Says how many.
+        """
+        ...
+
+    def verify(self, organisation: str) -> AsyncGenerator[Finding]:
+        """Holds every counter of money and every day's sums against ledger, checkpoint and open reservations.
+
+        Changes nothing, and may be asked while requests go on: each is compared at one instant. Progress now and then;
+        at the end every Difference, then one Verified.
+        """
         ...
 
 

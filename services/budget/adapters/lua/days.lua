@@ -25,6 +25,14 @@ end
 
 local PACKED = '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$'
 
+local function unpacked(text)
+  local measures = {string.match(text, PACKED)}
+  for i, number in ipairs(measures) do
+    measures[i] = tonumber(number)
+  end
+  return measures
+end
+
 -- Of a receipt, beyond what an earlier one of the same reservation has counted. Nil when that is nothing.
 local function counted_by(measures, before)
   local any = false
@@ -39,8 +47,8 @@ local function add_to_day(sums, field, day, measures, now)
   local key = PREFIX .. sums .. ':' .. day.id
   local stands = redis.call('HGET', key, field)
   if stands then
-    for i, before in ipairs({string.match(stands, PACKED)}) do
-      measures[i] = measures[i] + tonumber(before)
+    for i, before in ipairs(unpacked(stands)) do
+      measures[i] = measures[i] + before
     end
   end
   redis.call('HSET', key, field, packed(measures))

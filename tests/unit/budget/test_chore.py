@@ -1,4 +1,4 @@
-"""The sweeper's loop, without waiting for it."""
+"""The loop of a chore, without waiting for it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from libs.testing.ledger import InMemoryLedger
+from services.budget.domain.chore import Chore
 from services.budget.domain.errors import budget_unavailable
 from services.budget.domain.ports import Swept
-from services.budget.domain.sweeper import Sweeper
 
 
 class CountingLedger(InMemoryLedger):
@@ -25,7 +25,7 @@ class CountingLedger(InMemoryLedger):
         return await super().sweep()
 
 
-async def test_it_sweeps_once_a_period_and_outlives_a_redis_that_is_away() -> None:
+async def test_it_is_done_once_a_period_and_outlives_a_redis_that_is_away() -> None:
     ledger, slept = CountingLedger(), list[float]()
 
     async def sleep(seconds: float) -> None:
@@ -34,7 +34,7 @@ async def test_it_sweeps_once_a_period_and_outlives_a_redis_that_is_away() -> No
             raise asyncio.CancelledError
 
     with capture_logs() as lines, pytest.raises(asyncio.CancelledError):
-        await Sweeper(ledger=ledger, period_seconds=5, sleep=sleep).run()
+        await Chore("a sweep", ledger.sweep, period_seconds=5, sleep=sleep).run()
 
     assert slept == [5, 5, 5, 5]
     assert ledger.sweeps == 3

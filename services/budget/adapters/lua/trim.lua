@@ -1,0 +1,68 @@
+-- Takes the oldest receipts out of the ledger, and adds them to the sums of those that went before: in one step, so that
+-- at every instant `trimmed`, the ledger and what open reservations have booked add up to the counters and to `days`.
+
+local TRIMMED = PREFIX .. 'trimmed'
+
+local function fields_of(entry)
+  local fields = {}
+  for i = 1, #entry, 2 do
+    fields[entry[i]] = entry[i + 1]
+  end
+  return fields
+end
+
+local function accounts_of(receipt)
+  local accounts = {'organisation:', 'key:' .. receipt.key_id}
+  for _, scope in ipairs({'user', 'team'}) do
+    if receipt[scope] ~= '' then
+      accounts[#accounts + 1] = scope .. ':' .. receipt[scope]
+    end
+  end
+  return accounts
+end
+
+-- Of the counters that there still are: one that is gone has nothing to add up to.
+local function add_to_counters(receipt)
+  for minute, money in string.gmatch(receipt.bookings, '(%d+)=(-?%d+)') do
+    for _, window in ipairs(args.windows) do
+      local id = window_at(window, minute * MINUTE_MS)
+      for _, account in ipairs(accounts_of(receipt)) do
+        local counter = 'spend:' .. account .. ':' .. window .. ':' .. id
+        local lives_ms = redis.call('PTTL', PREFIX .. counter)
+        if lives_ms ~= -2 then
+          redis.call('INCRBY', TRIMMED .. ':' .. counter, money)
+          if lives_ms >= 0 then
+            redis.call('PEXPIRE', TRIMMED .. ':' .. counter, lives_ms)
+          end
+        end
+      end
+    end
+  end
+end
+
+local function add_to_checkpoint(receipt, now)
+  local minute, measures = string.match(receipt.counted, '^(%d+) (.+)$')
+  if not minute then
+    -- It counts for nothing but the money that it has booked, if any: which stands on its own days.
+    minute = string.match(receipt.bookings, '^%d+') or 0
+  end
+  add_to_days('trimmed', receipt, minute, measures and unpacked(measures), receipt.bookings, now)
+  add_to_counters(receipt)
+end
+
+local now = advance_clock()
+local ids = {}
+for _, entry in ipairs(redis.call('XRANGE', RECEIPTS, '-', '+', 'COUNT', args.most)) do
+  local receipt = fields_of(entry[2])
+  if tonumber(receipt.booked_at_ms) + args.kept_ms > now then
+    break
+  end
+  add_to_checkpoint(receipt, now)
+  ids[#ids + 1] = entry[1]
+end
+if #ids > 0 then
+  redis.call('XDEL', RECEIPTS, unpack(ids))
+  redis.call('HSET', TRIMMED, 'last', ids[#ids])
+  redis.call('HINCRBY', TRIMMED, 'receipts', #ids)
+end
+return #ids

@@ -1,0 +1,178 @@
+"""Holds the counters in Redis against the ledger, while requests go on.
+
+The ledger is read in steps, from its checkpoint to its end. Then some counters at a time are read at one instant with
+the receipts since and the open reservations: all that they must add up to. So no step is long, nobody waits for it, and
+a difference is one that there was at that instant.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+
+from services.budget.adapters.redis_ledger import key_of
+from services.budget.adapters.redis_outages import or_unavailable
+from services.budget.adapters.redis_scripts import OrganisationScript
+from services.budget.adapters.redis_snapshots import (
+    BEGINNING,
+    Open,
+    Snapshot,
+    counter_key,
+    counter_name,
+    place,
+    snapshot,
+    sums_of,
+)
+from services.budget.domain.verification import (
+    CounterName,
+    Difference,
+    Finding,
+    Progress,
+    Sums,
+    Verified,
+    compared,
+    compared_day,
+    counters_at,
+    day_is_kept,
+    is_kept,
+)
+
+_RECEIPTS_A_STEP = 1_000
+_COUNTERS_A_STEP = 500
+_KEYS_A_STEP = 1_000
+
+
+class OvertakenError(Exception):
+    """Receipts were trimmed that have not been read yet: they are in the checkpoint by now, and not in ours."""
+
+
+class RedisVerification:
+    """One verification of one organisation. OvertakenError: begin anew, with another."""
+
+    def __init__(self, organisation: str, *, redis: Redis, script: OrganisationScript, timeout_seconds: float) -> None:
+        self._organisation = organisation
+        self._redis = redis
+        self._script = script
+        self._timeout_seconds = timeout_seconds
+        self._sums = Sums()
+        self._place = BEGINNING
+        self._receipts = 0
+        self._trimmed_receipts = 0
+        self._counters: set[CounterName] = set()
+        self._days: set[str] = set()
+
+    async def findings(self) -> AsyncGenerator[Finding]:
+        """Progress as it reads; at the end every difference, and what was compared."""
+        await self._read_checkpoint()
+        while len((await self._look()).receipts) == _RECEIPTS_A_STEP:
+            yield Progress(self._receipts)
+        found = [*await self._differing_counters(), *await self._differing_days()]
+        for each in found:
+            yield each
+        yield Verified(self._receipts, self._trimmed_receipts, len(self._counters), len(self._days))
+
+    async def _read_checkpoint(self) -> None:
+        """The sums of receipts that are gone, and which sums there are."""
+        before = await self._checkpoint()
+        for name in await self._names():
+            await self._find(name)
+        if await self._checkpoint() != before:
+            raise OvertakenError
+        self._place = place(before.get("last", "0-0"))
+        self._trimmed_receipts = int(before.get("receipts", 0))
+
+    async def _names(self) -> set[str]:
+        """Of counters, days and what is trimmed: with their first letters, Redis sends no reservations."""
+        found: set[str] = set()
+        cursor = 0
+        while True:
+            async with or_unavailable(self._timeout_seconds):
+                cursor, names = await self._redis.scan(cursor, match=self._key("[dst]*"), count=_KEYS_A_STEP)
+            found |= {str(name).removeprefix(self._key("")) for name in names}
+            if not cursor:
+                return found
+
+    async def _find(self, name: str) -> None:
+        kind, _, rest = name.partition(":")
+        if kind == "spend":
+            self._counters.add(counter_name(name))
+        elif kind == "days":
+            self._days.add(rest)
+        elif kind == "trimmed" and rest.startswith("spend:"):
+            async with or_unavailable(self._timeout_seconds):
+                spent = await self._redis.get(self._key(name))
+            self._sums.spent[counter_name(rest)] += int(spent or 0)
+        elif kind == "trimmed" and rest:
+            self._sums.add(rest, sums_of(await self._hash(name)))
+
+    async def _checkpoint(self) -> dict[str, str]:
+        return await self._hash("trimmed")
+
+    async def _hash(self, name: str) -> dict[str, str]:
+        async with or_unavailable(self._timeout_seconds):
+            found: Any = await self._redis.hgetall(self._key(name))
+        return dict(found)
+
+    async def _differing_counters(self) -> list[Difference]:
+        found: list[Difference] = []
+        every = sorted(self._counters | self._sums.spent.keys(), key=str)
+        for first in range(0, len(every), _COUNTERS_A_STEP):
+            names = every[first : first + _COUNTERS_A_STEP]
+            seen = await self._last_look(names)
+            spent, reserved = self._computed(seen.opened)
+            for name, stands in zip(names, seen.counters, strict=True):
+                if stands is None and not is_kept(self._sums.ends_at.get(name), seen.now_seconds):
+                    continue
+                self._counters.add(name)
+                kept = stands or (0, 0)
+                found += compared(f"{name} spent", kept[0], self._sums.spent[name] + spent[name])
+                found += compared(f"{name} reserved", kept[1], reserved[name])
+        return found
+
+    async def _differing_days(self) -> list[Difference]:
+        found: list[Difference] = []
+        for day in sorted(self._days | self._sums.days.keys()):
+            seen = await self._last_look(day=day)
+            if day_is_kept(day, seen.now_seconds):
+                self._days.add(day)
+                found += compared_day(day, seen.day, self._sums.days.get(day, {}))
+        return found
+
+    def _computed(self, opened: Iterable[Open]) -> tuple[Counter[CounterName], Counter[CounterName]]:
+        """What open reservations have booked, and what they hold."""
+        booked, reserved = Sums(), Counter[CounterName]()
+        for each in opened:
+            booked.book(each.booked)
+            for name, _ in counters_at(each.booked.principal, each.reserved_minute):
+                reserved[name] += each.reserved_micro_usd
+        return booked.spent, reserved
+
+    async def _last_look(self, counters: Sequence[CounterName] = (), day: str = "") -> Snapshot:
+        """These, at an instant up to which all receipts are in the sums."""
+        while True:
+            seen = await self._look(counters, day)
+            if len(seen.receipts) < _RECEIPTS_A_STEP:
+                return seen
+
+    async def _look(self, counters: Sequence[CounterName] = (), day: str = "") -> Snapshot:
+        reply = await self._script(
+            self._organisation,
+            after="{}-{}".format(*self._place),
+            most=_RECEIPTS_A_STEP,
+            counters=[counter_key(each) for each in counters],
+            day=day,
+        )
+        seen = snapshot(reply, self._organisation)
+        if seen.last_trimmed > self._place:
+            raise OvertakenError
+        for receipt in seen.receipts:
+            self._sums.book(receipt)
+        self._receipts += len(seen.receipts)
+        self._place = seen.last or self._place
+        return seen
+
+    def _key(self, name: str) -> str:
+        return key_of(self._organisation, name)
