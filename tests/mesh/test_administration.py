@@ -249,6 +249,28 @@ async def test_what_a_request_cost_is_spending_at_once_and_for_administrators_al
             await refused(caller.get_spend(request), Reason.ROLE_REQUIRED)
 
 
+async def test_the_ledger_is_verified_by_administrators_alone(redis_url: str) -> None:
+    async with administered(redis_url) as world:
+        await events(world.mesh, question("hello"))
+        await world.mesh.settled()
+        sound = [each async for each in world.admin.verify_ledger()]
+        with redis.Redis.from_url(redis_url) as client:
+            (counter,) = client.keys("tw:{acme}:spend:key:tests:month:*")
+            client.hincrby(counter, "spent", -1)
+
+        *differences, verified = [each async for each in world.admin.verify_ledger()]
+
+        assert [each.WhichOneof("finding") for each in sound] == ["verified"]
+        assert sound[0].verified.receipts == 1
+        assert sound[0].verified.counters >= 6
+        assert [each.difference.kept - each.difference.computed for each in differences] == [-1]
+        assert differences[0].difference.name.startswith("key:tests month ")
+        assert verified.verified.differences == 1
+        assert [each.verified.receipts async for each in world.other.verify_ledger()] == [0]
+        async with administering(RouterAddress(world.mesh.address, KEY)) as caller:
+            await refused(anext(caller.verify_ledger()), Reason.ROLE_REQUIRED)
+
+
 async def test_a_change_is_one_line_and_a_mark_on_the_span_and_a_secret_is_nowhere(
     redis_url: str, written: io.StringIO
 ) -> None:

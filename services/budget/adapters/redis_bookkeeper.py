@@ -80,7 +80,7 @@ class RedisBookkeeper:
     async def _trim_one(self, organisation: str) -> int:
         trimmed = 0
         while True:
-            step = await self._trim(
+            step: int = await self._trim(
                 organisation, most=_TRIMMED_A_STEP, kept_ms=self._receipt_days * _DAY_MS, windows=WINDOWS
             )
             trimmed += step

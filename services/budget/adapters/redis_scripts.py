@@ -25,4 +25,6 @@ class OrganisationScript:
     async def __call__(self, organisation: str, **asked: Any) -> Any:
         now = "" if self._now_ms is None else self._now_ms()
         async with or_unavailable(self._timeout_seconds):
-            return await self._script(organisation_keys(organisation), [key_of(organisation, ""), now, json.dumps(asked)])
+            return await self._script(
+                organisation_keys(organisation), [key_of(organisation, ""), now, json.dumps(asked)]
+            )

@@ -72,7 +72,7 @@ class RedisVerification:
         found = [*await self._differing_counters(), *await self._differing_days()]
         for each in found:
             yield each
-        yield Verified(self._receipts, self._trimmed_receipts, len(self._counters), len(self._days))
+        yield Verified(self._receipts, self._trimmed_receipts, len(self._counters), len(self._days), len(found))
 
     async def _read_checkpoint(self) -> None:
         """The sums of receipts that are gone, and which sums there are."""

@@ -41,6 +41,7 @@ class Verified:
     trimmed_receipts: int
     counters: int
     days: int
+    differences: int = 0
 
 
 Finding = Progress | Difference | Verified

@@ -36,7 +36,7 @@ def limit_name_from_proto(message: pb.DeleteBudgetRequest) -> tuple[str, LimitNa
     return message.organisation, _limit_name(message.budget)
 
 
-def organisation_from_proto(message: pb.ListBudgetsRequest | pb.ListKeysRequest) -> str:
+def organisation_from_proto(message: pb.ListBudgetsRequest | pb.ListKeysRequest | pb.VerifyLedgerRequest) -> str:
     _refuse(rules.broken_by_list(message))
     return message.organisation
 

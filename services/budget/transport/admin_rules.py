@@ -38,7 +38,7 @@ def broken_by_delete_budget(message: pb.DeleteBudgetRequest) -> Violations:
     yield from _budget(message.budget)
 
 
-def broken_by_list(message: pb.ListBudgetsRequest | pb.ListKeysRequest) -> Violations:
+def broken_by_list(message: pb.ListBudgetsRequest | pb.ListKeysRequest | pb.VerifyLedgerRequest) -> Violations:
     yield from name("organisation", message.organisation)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import UTC, datetime
 
 from libs.clock import Clock
@@ -19,7 +20,7 @@ from services.budget.transport.admin_convert import (
     revocation_from_proto,
 )
 from services.budget.transport.convert import receipt_to_proto, state_to_proto
-from services.budget.transport.spend_convert import spend_query_from_proto, spend_to_proto
+from services.budget.transport.spend_convert import finding_to_proto, spend_query_from_proto, spend_to_proto
 from tokenway.budget.v1 import budget_pb2 as pb
 from tokenway.common.v1 import money_pb2
 
@@ -55,6 +56,13 @@ class BudgetAdminServicer:
         query = spend_query_from_proto(request)
         for response in spend_to_proto(await spend(query, self._bookkeeper), query.by):
             yield response
+
+    async def VerifyLedger(
+        self, request: pb.VerifyLedgerRequest, call: Call
+    ) -> AsyncGenerator[pb.VerifyLedgerResponse]:
+        async with aclosing(self._bookkeeper.verify(organisation_from_proto(request))) as findings:
+            async for finding in findings:
+                yield finding_to_proto(finding)
 
     async def CreateKey(self, request: pb.CreateKeyRequest, call: Call) -> pb.CreateKeyResponse:
         sha256_hex, key = key_from_proto(request, created_at=self._now())

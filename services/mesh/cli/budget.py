@@ -14,6 +14,7 @@ from services.mesh.cli.json_output import print_json
 from services.mesh.cli.mesh_candidates import budget_scopes
 from services.mesh.cli.page import Pages
 from services.mesh.cli.table import print_table
+from services.mesh.cli.verify import verify
 from tokenway.common.v1.money_pb2 import BUDGET_KIND_MONEY, Budget, BudgetKind, BudgetScope, BudgetState, BudgetWindow
 
 _HEADINGS = ("budget", "window", "kind", "limit", "used", "reserved", "resets")
@@ -93,13 +94,17 @@ _SOFT = click.option("--soft", is_flag=True, help="The limit that warns and refu
         ("tokenway budget set team:ops minute 60 --kind requests", "and the team ops ask 60 times a minute"),
         ("tokenway budget list", "where each limit stands"),
         ("tokenway budget delete key:ci day", "no limit a day any more"),
+        ("tokenway budget verify", "whether what is kept is what the ledger says"),
     ),
 )
 def budget() -> None:
-    """Set, list and delete limits. Needs an administrator's key; the mesh's own is one.
+    """Set, list and delete limits, and verify what is spent. Needs an administrator's key; the mesh's own is one.
 
     A budget is named by whose it is, its window and its kind; a soft limit may stand beside a hard one.
     """
+
+
+budget.add_command(verify)
 
 
 @budget.command(

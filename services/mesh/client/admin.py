@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 from libs.rpc.client import Client
@@ -18,11 +18,14 @@ DELETE_BUDGET = method(_FILE, _SERVICE, "DeleteBudget", pb.DeleteBudgetRequest, 
 LIST_BUDGETS = method(_FILE, _SERVICE, "ListBudgets", pb.ListBudgetsRequest, pb.ListBudgetsResponse)
 LIST_RECEIPTS = method(_FILE, _SERVICE, "ListReceipts", pb.ListReceiptsRequest, pb.ListReceiptsResponse)
 GET_SPEND = method(_FILE, _SERVICE, "GetSpend", pb.GetSpendRequest, pb.GetSpendResponse)
+VERIFY_LEDGER = method(_FILE, _SERVICE, "VerifyLedger", pb.VerifyLedgerRequest, pb.VerifyLedgerResponse)
 CREATE_KEY = method(_FILE, _SERVICE, "CreateKey", pb.CreateKeyRequest, pb.CreateKeyResponse)
 LIST_KEYS = method(_FILE, _SERVICE, "ListKeys", pb.ListKeysRequest, pb.ListKeysResponse)
 REVOKE_KEY = method(_FILE, _SERVICE, "RevokeKey", pb.RevokeKeyRequest, pb.RevokeKeyResponse)
 
 _TIMEOUT_SECONDS = 15.0
+# Millions of receipts take their time.
+_VERIFY_SECONDS = 3_600.0
 
 
 class AdminClient:
@@ -54,6 +57,13 @@ class AdminClient:
         """What was spent, a row for each combination of names."""
         async with self._client.stream(GET_SPEND, request, timeout_seconds=_TIMEOUT_SECONDS) as responses:
             return [row async for response in responses for row in response.rows]
+
+    async def verify_ledger(self) -> AsyncGenerator[pb.VerifyLedgerResponse]:
+        """Holds the organisation's sums against its ledger: what it finds, as it finds it."""
+        request = pb.VerifyLedgerRequest()
+        async with self._client.stream(VERIFY_LEDGER, request, timeout_seconds=_VERIFY_SECONDS) as findings:
+            async for finding in findings:
+                yield finding
 
     async def create_key(self, key: ApiKey) -> pb.CreateKeyResponse:
         """A new key; its secret is in this answer only."""

@@ -36,6 +36,8 @@ Response = TypeVar("Response", bound=Message)
 
 # Nobody's answer waits for it, and a long ledger takes several reads.
 _TIMEOUT_SECONDS = 10.0
+# Millions of receipts are read in steps.
+_VERIFY_SECONDS = 3_600.0
 
 
 def _of_budget(name: str, request: type[Request], response: type[Response]) -> Method[Request, Response]:
@@ -47,6 +49,7 @@ _DELETE_BUDGET = _of_budget("DeleteBudget", budget_pb2.DeleteBudgetRequest, budg
 _LIST_BUDGETS = _of_budget("ListBudgets", budget_pb2.ListBudgetsRequest, budget_pb2.ListBudgetsResponse)
 _LIST_RECEIPTS = _of_budget("ListReceipts", budget_pb2.ListReceiptsRequest, budget_pb2.ListReceiptsResponse)
 _GET_SPEND = _of_budget("GetSpend", budget_pb2.GetSpendRequest, budget_pb2.GetSpendResponse)
+_VERIFY_LEDGER = _of_budget("VerifyLedger", budget_pb2.VerifyLedgerRequest, budget_pb2.VerifyLedgerResponse)
 _CREATE_KEY = _of_budget("CreateKey", budget_pb2.CreateKeyRequest, budget_pb2.CreateKeyResponse)
 _LIST_KEYS = _of_budget("ListKeys", budget_pb2.ListKeysRequest, budget_pb2.ListKeysResponse)
 _REVOKE_KEY = _of_budget("RevokeKey", budget_pb2.RevokeKeyRequest, budget_pb2.RevokeKeyResponse)
@@ -109,6 +112,18 @@ class AdminServicer:
         async with self._budget.stream(_GET_SPEND, forwarded, timeout_seconds=_TIMEOUT_SECONDS) as responses:
             async for response in responses:
                 yield pb.GetSpendResponse(rows=response.rows)
+
+    async def VerifyLedger(
+        self, request: pb.VerifyLedgerRequest, call: Call
+    ) -> AsyncGenerator[pb.VerifyLedgerResponse]:
+        forwarded = budget_pb2.VerifyLedgerRequest(organisation=_administrator(call).organisation)
+        async with self._budget.stream(_VERIFY_LEDGER, forwarded, timeout_seconds=_VERIFY_SECONDS) as findings:
+            async for finding in findings:
+                yield pb.VerifyLedgerResponse(
+                    progress=finding.progress if finding.HasField("progress") else None,
+                    difference=finding.difference if finding.HasField("difference") else None,
+                    verified=finding.verified if finding.HasField("verified") else None,
+                )
 
     async def CreateKey(self, request: pb.CreateKeyRequest, call: Call) -> pb.CreateKeyResponse:
         admin = _administrator(call)

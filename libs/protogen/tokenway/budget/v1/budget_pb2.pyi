@@ -650,6 +650,66 @@ class GetSpendResponse(_message.Message):
 Global___GetSpendResponse: _TypeAlias = GetSpendResponse  # noqa: Y015
 
 @_typing.final
+class VerifyLedgerRequest(_message.Message):
+    """Asks whether the sums are right."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANISATION_FIELD_NUMBER: _builtins.int
+    organisation: _builtins.str
+    """Whose."""
+    def __init__(
+        self,
+        *,
+        organisation: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organisation", b"organisation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyLedgerRequest: _TypeAlias = VerifyLedgerRequest  # noqa: Y015
+
+@_typing.final
+class VerifyLedgerResponse(_message.Message):
+    """A finding."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    VERIFIED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def progress(self) -> _money_pb2.VerificationProgress:
+        """How far it is."""
+
+    @_builtins.property
+    def difference(self) -> _money_pb2.SumDifference:
+        """A sum that is not what it must be."""
+
+    @_builtins.property
+    def verified(self) -> _money_pb2.VerifiedLedger:
+        """The last message."""
+
+    def __init__(
+        self,
+        *,
+        progress: _money_pb2.VerificationProgress | None = ...,
+        difference: _money_pb2.SumDifference | None = ...,
+        verified: _money_pb2.VerifiedLedger | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference", "finding", b"finding", "progress", b"progress", "verified", b"verified"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference", "finding", b"finding", "progress", b"progress", "verified", b"verified"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_finding: _TypeAlias = _typing.Literal["progress", "difference", "verified"]  # noqa: Y015
+    _WhichOneofArgType_finding: _TypeAlias = _typing.Literal["finding", b"finding"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_finding) -> _WhichOneofReturnType_finding | None: ...
+
+Global___VerifyLedgerResponse: _TypeAlias = VerifyLedgerResponse  # noqa: Y015
+
+@_typing.final
 class CreateKeyRequest(_message.Message):
     """A key to store."""
 

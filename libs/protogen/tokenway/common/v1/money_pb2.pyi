@@ -500,6 +500,96 @@ class Spend(_message.Message):
 Global___Spend: _TypeAlias = Spend  # noqa: Y015
 
 @_typing.final
+class VerificationProgress(_message.Message):
+    """How far a verification of the ledger is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    receipts: _builtins.int
+    """Receipts that have been read."""
+    def __init__(
+        self,
+        *,
+        receipts: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipts", b"receipts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerificationProgress: _TypeAlias = VerificationProgress  # noqa: Y015
+
+@_typing.final
+class SumDifference(_message.Message):
+    """A sum that is kept, and what it must be by the ledger."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
+    COMPUTED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Which, for people: `key:ci day 20261122 spent`."""
+    kept: _builtins.int
+    """As it is kept."""
+    computed: _builtins.int
+    """What the ledger says."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        kept: _builtins.int = ...,
+        computed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["computed", b"computed", "kept", b"kept", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SumDifference: _TypeAlias = SumDifference  # noqa: Y015
+
+@_typing.final
+class VerifiedLedger(_message.Message):
+    """What a verification has compared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    TRIMMED_RECEIPTS_FIELD_NUMBER: _builtins.int
+    COUNTERS_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    receipts: _builtins.int
+    """Receipts in the ledger."""
+    trimmed_receipts: _builtins.int
+    """Receipts in its checkpoint."""
+    counters: _builtins.int
+    """Counters, each by what is spent and what is reserved."""
+    days: _builtins.int
+    """Days, each by every measure of everybody who has spent."""
+    differences: _builtins.int
+    """Differences that were found."""
+    def __init__(
+        self,
+        *,
+        receipts: _builtins.int = ...,
+        trimmed_receipts: _builtins.int = ...,
+        counters: _builtins.int = ...,
+        days: _builtins.int = ...,
+        differences: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "days", b"days", "differences", b"differences", "receipts", b"receipts", "trimmed_receipts", b"trimmed_receipts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifiedLedger: _TypeAlias = VerifiedLedger  # noqa: Y015
+
+@_typing.final
 class CachedFrom(_message.Message):
     """Where a cached answer came from."""
 

@@ -27,7 +27,7 @@ from tokenway.common.v1 import money_pb2 as tokenway_dot_common_dot_v1_dot_money
 from tokenway.common.v1 import principal_pb2 as tokenway_dot_common_dot_v1_dot_principal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1etokenway/router/v1/admin.proto\x12\x12tokenway.router.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etokenway/common/v1/money.proto\x1a\"tokenway/common/v1/principal.proto\">\n\x10PutBudgetRequest\x12*\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x1a.tokenway.common.v1.Budget\"C\n\x11PutBudgetResponse\x12.\n\x05state\x18\x01 \x01(\x0b\x32\x1f.tokenway.common.v1.BudgetState\"A\n\x13\x44\x65leteBudgetRequest\x12*\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x1a.tokenway.common.v1.Budget\"\'\n\x14\x44\x65leteBudgetResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x08\"\x14\n\x12ListBudgetsRequest\"F\n\x13ListBudgetsResponse\x12/\n\x06states\x18\x01 \x03(\x0b\x32\x1f.tokenway.common.v1.BudgetState\"{\n\x13ListReceiptsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"^\n\x14ListReceiptsResponse\x12-\n\x08receipts\x18\x01 \x03(\x0b\x32\x1b.tokenway.common.v1.Receipt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"f\n\x0fGetSpendRequest\x12\x11\n\tfirst_day\x18\x01 \x01(\t\x12\x10\n\x08last_day\x18\x02 \x01(\t\x12.\n\x02\x62y\x18\x03 \x03(\x0e\x32\".tokenway.common.v1.SpendDimension\";\n\x10GetSpendResponse\x12\'\n\x04rows\x18\x01 \x03(\x0b\x32\x19.tokenway.common.v1.Spend\";\n\x10\x43reateKeyRequest\x12\'\n\x03key\x18\x01 \x01(\x0b\x32\x1a.tokenway.common.v1.ApiKey\"L\n\x11\x43reateKeyResponse\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12\'\n\x03key\x18\x02 \x01(\x0b\x32\x1a.tokenway.common.v1.ApiKey\"\x11\n\x0fListKeysRequest\"<\n\x10ListKeysResponse\x12(\n\x04keys\x18\x01 \x03(\x0b\x32\x1a.tokenway.common.v1.ApiKey\"\"\n\x10RevokeKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\"<\n\x11RevokeKeyResponse\x12\'\n\x03key\x18\x01 \x01(\x0b\x32\x1a.tokenway.common.v1.ApiKey\"\x16\n\x14GetCacheStatsRequest\"\x87\x01\n\x15GetCacheStatsResponse\x12\x0f\n\x07lookups\x18\x01 \x01(\x04\x12\x0c\n\x04hits\x18\x02 \x01(\x04\x12\x1d\n\x15\x65stimated_wrong_share\x18\x03 \x01(\x01\x12\x1f\n\x17wrong_share_upper_bound\x18\x04 \x01(\x01\x12\x0f\n\x07\x65ntries\x18\x05 \x01(\x04\"O\n\x16InvalidateCacheRequest\x12\r\n\x03\x61ll\x18\x01 \x01(\x08H\x00\x12\x0f\n\x05model\x18\x02 \x01(\tH\x00\x12\r\n\x03tag\x18\x03 \x01(\tH\x00\x42\x06\n\x04what\"*\n\x17InvalidateCacheResponse\x12\x0f\n\x07\x64ropped\x18\x01 \x01(\x04\x32\xc4\x07\n\x0c\x41\x64minService\x12X\n\tPutBudget\x12$.tokenway.router.v1.PutBudgetRequest\x1a%.tokenway.router.v1.PutBudgetResponse\x12\x61\n\x0c\x44\x65leteBudget\x12\'.tokenway.router.v1.DeleteBudgetRequest\x1a(.tokenway.router.v1.DeleteBudgetResponse\x12^\n\x0bListBudgets\x12&.tokenway.router.v1.ListBudgetsRequest\x1a\'.tokenway.router.v1.ListBudgetsResponse\x12\x61\n\x0cListReceipts\x12\'.tokenway.router.v1.ListReceiptsRequest\x1a(.tokenway.router.v1.ListReceiptsResponse\x12W\n\x08GetSpend\x12#.tokenway.router.v1.GetSpendRequest\x1a$.tokenway.router.v1.GetSpendResponse0\x01\x12X\n\tCreateKey\x12$.tokenway.router.v1.CreateKeyRequest\x1a%.tokenway.router.v1.CreateKeyResponse\x12U\n\x08ListKeys\x12#.tokenway.router.v1.ListKeysRequest\x1a$.tokenway.router.v1.ListKeysResponse\x12X\n\tRevokeKey\x12$.tokenway.router.v1.RevokeKeyRequest\x1a%.tokenway.router.v1.RevokeKeyResponse\x12\x64\n\rGetCacheStats\x12(.tokenway.router.v1.GetCacheStatsRequest\x1a).tokenway.router.v1.GetCacheStatsResponse\x12j\n\x0fInvalidateCache\x12*.tokenway.router.v1.InvalidateCacheRequest\x1a+.tokenway.router.v1.InvalidateCacheResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1etokenway/router/v1/admin.proto\x12\x12tokenway.router.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etokenway/common/v1/money.proto\x1a\"tokenway/common/v1/principal.proto\">\n\x10PutBudgetRequest\x12*\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x1a.tokenway.common.v1.Budget\"C\n\x11PutBudgetResponse\x12.\n\x05state\x18\x01 \x01(\x0b\x32\x1f.tokenway.common.v1.BudgetState\"A\n\x13\x44\x65leteBudgetRequest\x12*\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x1a.tokenway.common.v1.Budget\"\'\n\x14\x44\x65leteBudgetResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x08\"\x14\n\x12ListBudgetsRequest\"F\n\x13ListBudgetsResponse\x12/\n\x06states\x18\x01 \x03(\x0b\x32\x1f.tokenway.common.v1.BudgetState\"{\n\x13ListReceiptsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"^\n\x14ListReceiptsResponse\x12-\n\x08receipts\x18\x01 \x03(\x0b\x32\x1b.tokenway.common.v1.Receipt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"f\n\x0fGetSpendRequest\x12\x11\n\tfirst_day\x18\x01 \x01(\t\x12\x10\n\x08last_day\x18\x02 \x01(\t\x12.\n\x02\x62y\x18\x03 \x03(\x0e\x32\".tokenway.common.v1.SpendDimension\";\n\x10GetSpendResponse\x12\'\n\x04rows\x18\x01 \x03(\x0b\x32\x19.tokenway.common.v1.Spend\"\x15\n\x13VerifyLedgerRequest\"\xd0\x01\n\x14VerifyLedgerResponse\x12<\n\x08progress\x18\x01 \x01(\x0b\x32(.tokenway.common.v1.VerificationProgressH\x00\x12\x37\n\ndifference\x18\x02 \x01(\x0b\x32!.tokenway.common.v1.SumDifferenceH\x00\x12\x36\n\x08verified\x18\x03 \x01(\x0b\x32\".tokenway.common.v1.VerifiedLedgerH\x00\x42\t\n\x07\x66inding\";\n\x10\x43reateKeyRequest\x12\'\n\x03key\x18\x01 \x01(\x0b\x32\x1a.tokenway.common.v1.ApiKey\"L\n\x11\x43reateKeyResponse\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12\'\n\x03key\x18\x02 \x01(\x0b\x32\x1a.tokenway.common.v1.ApiKey\"\x11\n\x0fListKeysRequest\"<\n\x10ListKeysResponse\x12(\n\x04keys\x18\x01 \x03(\x0b\x32\x1a.tokenway.common.v1.ApiKey\"\"\n\x10RevokeKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\"<\n\x11RevokeKeyResponse\x12\'\n\x03key\x18\x01 \x01(\x0b\x32\x1a.tokenway.common.v1.ApiKey\"\x16\n\x14GetCacheStatsRequest\"\x87\x01\n\x15GetCacheStatsResponse\x12\x0f\n\x07lookups\x18\x01 \x01(\x04\x12\x0c\n\x04hits\x18\x02 \x01(\x04\x12\x1d\n\x15\x65stimated_wrong_share\x18\x03 \x01(\x01\x12\x1f\n\x17wrong_share_upper_bound\x18\x04 \x01(\x01\x12\x0f\n\x07\x65ntries\x18\x05 \x01(\x04\"O\n\x16InvalidateCacheRequest\x12\r\n\x03\x61ll\x18\x01 \x01(\x08H\x00\x12\x0f\n\x05model\x18\x02 \x01(\tH\x00\x12\r\n\x03tag\x18\x03 \x01(\tH\x00\x42\x06\n\x04what\"*\n\x17InvalidateCacheResponse\x12\x0f\n\x07\x64ropped\x18\x01 \x01(\x04\x32\xa9\x08\n\x0c\x41\x64minService\x12X\n\tPutBudget\x12$.tokenway.router.v1.PutBudgetRequest\x1a%.tokenway.router.v1.PutBudgetResponse\x12\x61\n\x0c\x44\x65leteBudget\x12\'.tokenway.router.v1.DeleteBudgetRequest\x1a(.tokenway.router.v1.DeleteBudgetResponse\x12^\n\x0bListBudgets\x12&.tokenway.router.v1.ListBudgetsRequest\x1a\'.tokenway.router.v1.ListBudgetsResponse\x12\x61\n\x0cListReceipts\x12\'.tokenway.router.v1.ListReceiptsRequest\x1a(.tokenway.router.v1.ListReceiptsResponse\x12W\n\x08GetSpend\x12#.tokenway.router.v1.GetSpendRequest\x1a$.tokenway.router.v1.GetSpendResponse0\x01\x12\x63\n\x0cVerifyLedger\x12\'.tokenway.router.v1.VerifyLedgerRequest\x1a(.tokenway.router.v1.VerifyLedgerResponse0\x01\x12X\n\tCreateKey\x12$.tokenway.router.v1.CreateKeyRequest\x1a%.tokenway.router.v1.CreateKeyResponse\x12U\n\x08ListKeys\x12#.tokenway.router.v1.ListKeysRequest\x1a$.tokenway.router.v1.ListKeysResponse\x12X\n\tRevokeKey\x12$.tokenway.router.v1.RevokeKeyRequest\x1a%.tokenway.router.v1.RevokeKeyResponse\x12\x64\n\rGetCacheStats\x12(.tokenway.router.v1.GetCacheStatsRequest\x1a).tokenway.router.v1.GetCacheStatsResponse\x12j\n\x0fInvalidateCache\x12*.tokenway.router.v1.InvalidateCacheRequest\x1a+.tokenway.router.v1.InvalidateCacheResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,26 +54,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSPENDREQUEST']._serialized_end=813
   _globals['_GETSPENDRESPONSE']._serialized_start=815
   _globals['_GETSPENDRESPONSE']._serialized_end=874
-  _globals['_CREATEKEYREQUEST']._serialized_start=876
-  _globals['_CREATEKEYREQUEST']._serialized_end=935
-  _globals['_CREATEKEYRESPONSE']._serialized_start=937
-  _globals['_CREATEKEYRESPONSE']._serialized_end=1013
-  _globals['_LISTKEYSREQUEST']._serialized_start=1015
-  _globals['_LISTKEYSREQUEST']._serialized_end=1032
-  _globals['_LISTKEYSRESPONSE']._serialized_start=1034
-  _globals['_LISTKEYSRESPONSE']._serialized_end=1094
-  _globals['_REVOKEKEYREQUEST']._serialized_start=1096
-  _globals['_REVOKEKEYREQUEST']._serialized_end=1130
-  _globals['_REVOKEKEYRESPONSE']._serialized_start=1132
-  _globals['_REVOKEKEYRESPONSE']._serialized_end=1192
-  _globals['_GETCACHESTATSREQUEST']._serialized_start=1194
-  _globals['_GETCACHESTATSREQUEST']._serialized_end=1216
-  _globals['_GETCACHESTATSRESPONSE']._serialized_start=1219
-  _globals['_GETCACHESTATSRESPONSE']._serialized_end=1354
-  _globals['_INVALIDATECACHEREQUEST']._serialized_start=1356
-  _globals['_INVALIDATECACHEREQUEST']._serialized_end=1435
-  _globals['_INVALIDATECACHERESPONSE']._serialized_start=1437
-  _globals['_INVALIDATECACHERESPONSE']._serialized_end=1479
-  _globals['_ADMINSERVICE']._serialized_start=1482
-  _globals['_ADMINSERVICE']._serialized_end=2446
+  _globals['_VERIFYLEDGERREQUEST']._serialized_start=876
+  _globals['_VERIFYLEDGERREQUEST']._serialized_end=897
+  _globals['_VERIFYLEDGERRESPONSE']._serialized_start=900
+  _globals['_VERIFYLEDGERRESPONSE']._serialized_end=1108
+  _globals['_CREATEKEYREQUEST']._serialized_start=1110
+  _globals['_CREATEKEYREQUEST']._serialized_end=1169
+  _globals['_CREATEKEYRESPONSE']._serialized_start=1171
+  _globals['_CREATEKEYRESPONSE']._serialized_end=1247
+  _globals['_LISTKEYSREQUEST']._serialized_start=1249
+  _globals['_LISTKEYSREQUEST']._serialized_end=1266
+  _globals['_LISTKEYSRESPONSE']._serialized_start=1268
+  _globals['_LISTKEYSRESPONSE']._serialized_end=1328
+  _globals['_REVOKEKEYREQUEST']._serialized_start=1330
+  _globals['_REVOKEKEYREQUEST']._serialized_end=1364
+  _globals['_REVOKEKEYRESPONSE']._serialized_start=1366
+  _globals['_REVOKEKEYRESPONSE']._serialized_end=1426
+  _globals['_GETCACHESTATSREQUEST']._serialized_start=1428
+  _globals['_GETCACHESTATSREQUEST']._serialized_end=1450
+  _globals['_GETCACHESTATSRESPONSE']._serialized_start=1453
+  _globals['_GETCACHESTATSRESPONSE']._serialized_end=1588
+  _globals['_INVALIDATECACHEREQUEST']._serialized_start=1590
+  _globals['_INVALIDATECACHEREQUEST']._serialized_end=1669
+  _globals['_INVALIDATECACHERESPONSE']._serialized_start=1671
+  _globals['_INVALIDATECACHERESPONSE']._serialized_end=1713
+  _globals['_ADMINSERVICE']._serialized_start=1716
+  _globals['_ADMINSERVICE']._serialized_end=2781
 # @@protoc_insertion_point(module_scope)
