@@ -16,9 +16,9 @@ from libs.testing.valkey import RedisServer
 from services.budget.adapters import redis_bookkeeper, redis_ledger, redis_verification
 from services.budget.domain.limits import WINDOWS, Limit
 from services.budget.domain.verification import Difference
-from tests.contract.ledgers import Tried, in_redis
+from tests.contract.ledgers import POLICY, Tried, in_redis
 from tests.contract.test_bookkeeper import ended, verified
-from tests.contract.test_ledger import ADA, BOB, KEY, POLICY, asked, extended, settled, used
+from tests.contract.test_ledger import ADA, BOB, KEY, asked, extended, settled, used
 
 COUNTER = "tw:{acme}:spend:key:ada:day:20240228"
 RECEIPTS = "tw:{acme}:receipts"
@@ -181,7 +181,7 @@ MUTANTS = [
     ("reservations", "  write_receipt(record, record.bookings)\n", "\n"),
     ("reservations", "'bookings', bookings", "'bookings', ''"),
     ("reservations", "add_to_days('days', record", "add_to_days('lost', record"),
-    ("reservations", "  write(draft, now)\n  record.booked, ", "  record.booked, "),
+    ("reservations", "  write(draft, now)\n  record.booked = ", "  record.booked = "),
     ("settle", "  write(draft, now)\n", "\n"),
     ("release", "  write(draft, now)\n", "\n"),
     ("trim", "  add_to_checkpoint(receipt, now)\n", "\n"),
