@@ -338,11 +338,10 @@ class InMemoryLedger:
         limit, too_much = was.limit, -_left(will)
         if need[limit.kind] > limit.most:
             return _NEVER
-        if was.resets_at_seconds is not None:
-            return was.resets_at_seconds * 1000
         if limit.window is Window.TOTAL or limit.kind is Kind.MONEY:
+            ends_ms = _NEVER if was.resets_at_seconds is None else was.resets_at_seconds * 1000
             by_others = will.reserved - reserved.get(limit.kind, 0)
-            return now + _TRY_AGAIN_MS if too_much <= by_others else _NEVER
+            return min(now + _TRY_AGAIN_MS, ends_ms) if too_much <= by_others else ends_ms
         bucket_ms = bucket_seconds(limit.window) * 1000
         for each in sorted(_bookings(self._of(organisation), _counted(limit)), key=lambda each: each.booked_ms):
             if _is_in(limit.window, each.booked_ms, now):

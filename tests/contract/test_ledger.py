@@ -75,6 +75,13 @@ async def limit(
     await ledger.put_limit("acme", Limit(account, window, most, kind, soft))
 
 
+async def spend(tried: Tried, micro_usd: int) -> None:
+    """One request that has ended."""
+    request = asked()
+    await tried.ledger.reserve(request)
+    await tried.ledger.settle(settled(request, used(micro_usd - 10)))
+
+
 def stands(
     tried: Tried, *, account: Account = KEY, window: Window = Window.HOUR, at: int = 0, kind: Kind = Kind.MONEY
 ) -> tuple[int, int]:
@@ -173,12 +180,29 @@ async def test_a_request_that_passes_one_limit_is_refused_by_it_and_reserves_now
 )
 async def test_a_refusal_says_how_long_until_its_window_ends(tried: Tried, window: Window, seconds: float) -> None:
     await limit(tried.ledger, 1_500, window=window)
-    await tried.ledger.reserve(asked())
+    await spend(tried, 500)
 
-    error = await refused(tried.ledger.reserve(asked()), Reason.BUDGET_EXCEEDED)
+    error = await refused(tried.ledger.reserve(asked(most=1_000)), Reason.BUDGET_EXCEEDED)
 
     assert error.retry_after_seconds == seconds  # from 10:15 on 28 February of a leap year
     assert f"the {window} ends at 2024-0" in error.message
+
+
+@pytest.mark.parametrize(("before_the_end", "seconds"), [(45 * 60, 1), (0.25, 0.25)])
+async def test_what_open_requests_hold_may_come_back_long_before_the_window_ends(
+    tried: Tried, before_the_end: float, seconds: float
+) -> None:
+    await limit(tried.ledger, 1_500)
+    tried.clock.advance(45 * 60 - before_the_end)
+    first = asked()
+    await tried.ledger.reserve(first)
+
+    error = await refused(tried.ledger.reserve(asked()), Reason.BUDGET_EXCEEDED)
+    await tried.ledger.settle(settled(first, used(480)))
+
+    assert error.retry_after_seconds == seconds
+    assert "open requests may give some of that back: try again in 1 s" in error.message
+    assert (await tried.ledger.reserve(asked())).whole
 
 
 async def test_what_can_never_fit_is_not_asked_to_try_again(tried: Tried) -> None:
@@ -193,9 +217,9 @@ async def test_what_can_never_fit_is_not_asked_to_try_again(tried: Tried) -> Non
 async def test_of_several_limits_the_one_that_frees_last_refuses(tried: Tried) -> None:
     for window in (Window.HOUR, Window.MONTH, Window.DAY):
         await limit(tried.ledger, 1_500, window=window)
-    await tried.ledger.reserve(asked())
+    await spend(tried, 500)
 
-    error = await refused(tried.ledger.reserve(asked()), Reason.BUDGET_EXCEEDED)
+    error = await refused(tried.ledger.reserve(asked(most=1_000)), Reason.BUDGET_EXCEEDED)
 
     assert error.metadata["window"] == "month"
 
@@ -722,7 +746,7 @@ async def test_a_closed_reservation_is_remembered_for_a_day(tried: Tried) -> Non
 async def test_a_clock_that_steps_back_opens_no_window_anew(tried: Tried) -> None:
     tried.clock.now_ms = ms("2024-03-01T00:00:05")
     await limit(tried.ledger, 1_010, window=Window.MONTH)
-    await tried.ledger.reserve(asked())
+    await spend(tried, 1_010)
     tried.clock.now_ms = ms("2024-02-29T23:59:55")
 
     error = await refused(tried.ledger.reserve(asked()), Reason.BUDGET_EXCEEDED)

@@ -108,6 +108,8 @@ def _advice(state: BudgetState, need: int, frees_after_seconds: float | None) ->
         return "it can never fit: ask for fewer tokens or have the limit raised"
     if frees_after_seconds is None:
         return "nothing will free it: have the limit raised"
+    if state.resets_at_seconds is not None and state.used + need <= state.limit.most:
+        return f"open requests may give some of that back: try again in {math.ceil(frees_after_seconds)} s"
     if state.resets_at_seconds is not None:
         resets_at = datetime.fromtimestamp(state.resets_at_seconds, UTC)
         return (

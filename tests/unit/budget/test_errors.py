@@ -37,12 +37,21 @@ CI, ALL, MONEY = Account(Scope.KEY, "ci"), Account(Scope.ORGANISATION), Kind.MON
             ),
         ),
         (
-            BudgetState(Limit(CI, Window.HOUR, 1_000_000, MONEY), 900_000, 50_000, AT_ONE),
+            BudgetState(Limit(CI, Window.HOUR, 1_000_000, MONEY), 945_000, 5_000, AT_ONE),
             60_000,
             3_599.5,
             (
-                "key ci: $0.95 of $1.00 spent in this hour ($0.05 of it reserved by open requests), and this request"
+                "key ci: $0.95 of $1.00 spent in this hour ($0.005 of it reserved by open requests), and this request"
                 " needs $0.06; the hour ends at 2024-02-29T13:00:00Z; ask for fewer tokens or try again then"
+            ),
+        ),
+        (
+            BudgetState(Limit(CI, Window.HOUR, 1_000_000, MONEY), 900_000, 50_000, AT_ONE),
+            100_000,
+            1,
+            (
+                "key ci: $0.95 of $1.00 spent in this hour ($0.05 of it reserved by open requests), and this request"
+                " needs $0.10; open requests may give some of that back: try again in 1 s"
             ),
         ),
         (

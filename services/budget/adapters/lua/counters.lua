@@ -112,20 +112,19 @@ local function is_near(counters, factor, worst)
   return false
 end
 
--- When there may be room for what is needed, of which so much is to be reserved; math.huge: never.
+-- When there may be room for what is needed, of which so much is to be reserved; math.huge: never. What others have only
+-- reserved they may give back long before the window ends.
 local function frees_at(counter, need, reserves, now)
   if need > counter.hard then
     return math.huge
-  end
-  if counter.end_ms then
-    return counter.end_ms
   end
   local excess = -left_in(counter)
   if counter.bucket_ms then
     return leaves_at(counter, excess, now) or now + TRY_AGAIN_MS
   end
   local by_others = counter.stands_reserved + counter.reserved - reserves
-  return excess <= by_others and now + TRY_AGAIN_MS or math.huge
+  local end_ms = counter.end_ms or math.huge
+  return excess <= by_others and math.min(now + TRY_AGAIN_MS, end_ms) or end_ms
 end
 
 local function state_of(counter, most, soft, spent, reserved)
