@@ -62,6 +62,14 @@ bench: setup ## Measure, quickly
 bench-guard: setup ## How well the guards find what they look for, beside two libraries, and what they cost
 	deploy/build/bench_guard.sh $(ARGS)
 
+.PHONY: chaos-money
+chaos-money: setup ## Kill and freeze the mesh under load, and count outside of it what was overspent (3 minutes)
+	.venv/bin/python -m tests.chaos.money $(ARGS)
+
+.PHONY: probe-money
+probe-money: setup ## Let two hundred clients ask at once for what a key has money for ten times
+	.venv/bin/python -m tests.chaos.probe $(ARGS)
+
 .PHONY: trace-truth
 trace-truth: setup ## Ask 10,000 requests, kill processes, and judge every trace (some minutes)
 	.venv/bin/python -m tests.truth $(ARGS)
