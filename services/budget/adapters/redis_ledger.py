@@ -23,10 +23,18 @@ from services.budget.domain.receipt import Receipt, ReceiptPage, ReceiptQuery, S
 # What a script is asked: JSON by name.
 Asked = dict[str, Any]
 # What every verb's script begins with; lua/organisation.lua explains.
-_BEGINNING = ("calendar", "cost", "organisation", "amounts", "limits", "sliding", "counters", "days", "reservations")
-_VERBS = ("reserve", "extend", "settle", "release", "usage", "sweep", "put_limit", "remove_limit")
-# What comes after a verb's own file.
-_ENDINGS = {"put_limit": ("usage",)}
+_BEGINNING = ("calendar", "cost", "organisation", "amounts", "sliding", "counters", "days", "reservations")
+# What comes after it.
+_VERBS = {
+    "reserve": ("limits", "reserve"),
+    "extend": ("limits", "extend"),
+    "settle": ("settle",),
+    "release": ("release",),
+    "usage": ("limits", "usage"),
+    "sweep": ("sweep",),
+    "put_limit": ("limits", "limit_entries", "put_limit", "usage"),
+    "remove_limit": ("limit_entries", "remove_limit"),
+}
 # The order in which every script expects them.
 _ORGANISATION_KEYS = ("clock", "budgets", "leases", "receipts")
 _NOTHING_SWEPT = Swept(0, 0)
@@ -195,7 +203,7 @@ class RedisLedger:
 
 def script(verb: str) -> str:
     """The text of a verb's script."""
-    return "\n".join(map(lua, (*_BEGINNING, verb, *_ENDINGS.get(verb, ()))))
+    return "\n".join(map(lua, (*_BEGINNING, *_VERBS[verb])))
 
 
 def lua(name: str) -> str:

@@ -1,7 +1,6 @@
 -- What a request uses of each kind that is counted: an amount is a table by kind. Requests are not in it but as the
--- one that Reserve books, concurrency is 1 as long as the request is open.
-
-local KINDS = {'money', 'input_tokens', 'output_tokens', 'requests', 'concurrency'}
+-- one that Reserve books, concurrency is 1 as long as the request is open. Written out, not looped: every call does this
+-- several times.
 
 local function amount(money, input, output, requests, concurrency)
   return {
@@ -9,11 +8,9 @@ local function amount(money, input, output, requests, concurrency)
   }
 end
 
-local function nothing()
-  return amount(0, 0, 0, 0, 0)
-end
+local NOTHING = amount(0, 0, 0, 0, 0)
 
--- What has been used so far, at most, that is to be booked.
+-- What has been used so far that is to be booked.
 local function used_by(usage, money)
   return amount(money, usage.input, usage.output, 0, 0)
 end
@@ -24,50 +21,46 @@ local function covering(record, output)
   return amount(cost_at(record, output), input, output, 0, 1)
 end
 
--- The part of `left` beyond `right`, kind by kind, never less than nothing.
-local function beyond(left, right)
-  local rest = {}
-  for _, kind in ipairs(KINDS) do
-    rest[kind] = math.max(0, left[kind] - right[kind])
-  end
-  return rest
-end
-
-local function smaller(left, right)
-  local least = {}
-  for _, kind in ipairs(KINDS) do
-    least[kind] = math.min(left[kind], right[kind])
-  end
-  return least
-end
-
 local function sum(left, right)
-  local both = {}
-  for _, kind in ipairs(KINDS) do
-    both[kind] = left[kind] + right[kind]
-  end
-  return both
+  return amount(
+    left.money + right.money, left.input_tokens + right.input_tokens, left.output_tokens + right.output_tokens,
+    left.requests + right.requests, left.concurrency + right.concurrency)
 end
 
 local function negative(of)
-  local less = {}
-  for _, kind in ipairs(KINDS) do
-    less[kind] = -of[kind]
-  end
-  return less
+  return amount(-of.money, -of.input_tokens, -of.output_tokens, -of.requests, -of.concurrency)
 end
 
--- As text, in the order of KINDS. Lua's own form of a number has 14 digits.
+-- The part of `left` beyond `right`, kind by kind, never less than nothing.
+local function beyond(left, right)
+  local max = math.max
+  return amount(
+    max(0, left.money - right.money), max(0, left.input_tokens - right.input_tokens),
+    max(0, left.output_tokens - right.output_tokens), max(0, left.requests - right.requests),
+    max(0, left.concurrency - right.concurrency))
+end
+
+local function smaller(left, right)
+  local min = math.min
+  return amount(
+    min(left.money, right.money), min(left.input_tokens, right.input_tokens),
+    min(left.output_tokens, right.output_tokens), min(left.requests, right.requests),
+    min(left.concurrency, right.concurrency))
+end
+
+-- As text, empty for nothing; Lua's own form of a number has 14 digits.
 local function to_text(of)
+  if of == NOTHING then
+    return ''
+  end
   return string.format('%.0f %.0f %.0f %.0f %.0f',
     of.money, of.input_tokens, of.output_tokens, of.requests, of.concurrency)
 end
 
 local function from_text(text)
-  local found, place = {}, 0
-  for number in string.gmatch(text, '%S+') do
-    place = place + 1
-    found[KINDS[place]] = tonumber(number)
+  if text == '' then
+    return NOTHING
   end
-  return found
+  local money, input, output, requests, concurrency = string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
+  return amount(tonumber(money), tonumber(input), tonumber(output), tonumber(requests), tonumber(concurrency))
 end

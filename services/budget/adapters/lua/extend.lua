@@ -27,10 +27,10 @@ record.part_ms, record.expires_ms = now, now + args.lifetime_ms
 local limits = limits_of(record.accounts)
 record.touched = limited_part(record, limits, record.touched)
 local current = counters_of(draft, record.accounts, record.touched, now)
-add(current, nothing(), record.reserved, now)
+add(current, NOTHING, record.reserved, now)
 
 weigh(current, limits, now)
-local refused = refusal(current, nothing(), record.reserved, now)
+local refused = refusal(current, NOTHING, record.reserved, now)
 if refused then
   return reply(refused)
 end

@@ -1,49 +1,152 @@
--- The limits of an organisation: a hash with one field an account, so that a Reserve reads few. A field holds entries
--- KIND:WINDOW:hard|soft:MOST, apart by spaces.
+-- The limits of accounts, what they leave, and what they refuse; limit_entries.lua says how they are kept.
 
-local function entries(packed)
-  return string.gmatch(packed or '', '([^ :]+):([^ :]+):([^ :]+):([^ :]+)')
-end
+-- What is in the way may be gone at any moment, or not.
+local TRY_AGAIN_MS = 1000
 
--- By account, a list of its limits, each also found by kind and window: {kind, window, hard = …, soft = …}.
+-- A request and its concurrency are counted where they were when it was reserved; money and tokens where they are limited
+-- when a part of its lease is.
+local OF_REQUEST = {requests = true, concurrency = true}
+local OF_PART = {money = true, input_tokens = true, output_tokens = true}
+local EVERY_KIND = {requests = true, concurrency = true, money = true, input_tokens = true, output_tokens = true}
+
+-- By account the names KIND:WINDOW of its limits, in a list, and the most of each by name, hard and soft.
 local function limits_of(accounts)
-  local packed = redis.call('HMGET', LIMITS, unpack(accounts))
   local limits = {}
-  for i, account in ipairs(accounts) do
-    local found = {}
-    for kind, window, strength, most in entries(packed[i]) do
-      found[kind] = found[kind] or {}
-      local limit = found[kind][window]
-      if not limit then
-        limit = {kind = kind, window = window}
-        found[kind][window] = limit
-        found[#found + 1] = limit
-      end
-      limit[strength] = tonumber(most)
+  for i, packed in ipairs(redis.call('HMGET', LIMITS, unpack(accounts))) do
+    local found = {hard = {}, soft = {}}
+    for name, strength, most in string.gmatch(packed or '', '([%l_]+:%l+):(%l+):(%d+)') do
+      found[strength][name] = tonumber(most)
+      found[#found + 1] = name
     end
-    limits[account] = found
+    limits[accounts[i]] = found
   end
   return limits
 end
 
--- The entries of an account without that of this name, KIND:WINDOW:hard|soft; and whether it was there.
-local function without(account, name)
-  local kept, found = {}, false
-  for kind, window, strength, most in entries(redis.call('HGET', LIMITS, account)) do
-    local each = kind .. ':' .. window .. ':' .. strength
-    if each == name then
-      found = true
-    else
-      kept[#kept + 1] = each .. ':' .. most
+-- The counters beside those of every account for which there is a limit, of those kinds: `touched`.
+local function limited(accounts, limits, of_kind)
+  local lines = {}
+  for _, account in ipairs(accounts) do
+    for _, name in ipairs(limits[account]) do
+      local kind, window = string.match(name, '(.+):(.+)')
+      local line = account .. ' ' .. kind .. ' ' .. window
+      -- A soft limit and a hard one may have the same name.
+      if of_kind[kind] and (kind ~= 'money' or window == 'minute') and not lines[line] then
+        lines[line] = true
+        lines[#lines + 1] = line
+      end
     end
   end
-  return kept, found
+  return table.concat(lines, '\n')
 end
 
-local function keep(account, kept)
-  if #kept == 0 then
-    redis.call('HDEL', LIMITS, account)
-  else
-    redis.call('HSET', LIMITS, account, table.concat(kept, ' '))
+-- What a new part of a request touches, of which an older part touched that.
+local function limited_part(record, limits, touched)
+  local lines = {limited(record.accounts, limits, OF_PART)}
+  for line in string.gmatch(touched, '[^\n]+') do
+    if OF_REQUEST[string.match(line, ' (%S+) ')] then
+      lines[#lines + 1] = line
+    end
   end
+  return table.concat(lines, '\n')
+end
+
+-- Finds the limits of counters, and where they stand. One without a limit refuses nothing, and is not read.
+local function weigh(counters, limits, now)
+  for _, counter in ipairs(counters) do
+    local of_account = limits[counter.account]
+    if of_account then
+      local name = counter.kind .. ':' .. counter.window
+      counter.hard, counter.soft = of_account.hard[name], of_account.soft[name]
+      if counter.hard or counter.soft then
+        stand(counter, now)
+      end
+    end
+  end
+end
+
+local function after(counter)
+  return counter.stands_spent + counter.spent, counter.stands_reserved + counter.reserved
+end
+
+local function left_in(counter)
+  local spent, reserved = after(counter)
+  return counter.hard - spent - reserved
+end
+
+-- Whether a hard limit leaves less room than so many of the worst that may come. What is no part of that, as requests
+-- are not, is not asked.
+local function is_near(counters, factor, worst)
+  for _, counter in ipairs(counters) do
+    local most = worst[counter.kind]
+    if counter.hard and most and left_in(counter) < factor * most then
+      return true
+    end
+  end
+  return false
+end
+
+-- When so much of what is spent will have left the window; nil when all of it is less.
+local function leaves_at(counter, excess, now)
+  local buckets = numbers(counter.oldest, math.floor(now / counter.bucket_ms))
+  for i, spent in ipairs(redis.call('HMGET', counter.key, unpack(buckets))) do
+    excess = excess - (spent or 0)
+    if excess <= 0 then
+      return (buckets[i] + BUCKETS + 1) * counter.bucket_ms
+    end
+  end
+end
+
+-- When there may be room for what is needed, of which so much is to be reserved; math.huge: never. What others have only
+-- reserved they may give back long before the window ends.
+local function frees_at(counter, need, reserves, now)
+  if need > counter.hard then
+    return math.huge
+  end
+  local excess = -left_in(counter)
+  if counter.bucket_ms then
+    return leaves_at(counter, excess, now) or now + TRY_AGAIN_MS
+  end
+  local by_others = counter.stands_reserved + counter.reserved - reserves
+  local end_ms = counter.end_ms or math.huge
+  return excess <= by_others and math.min(now + TRY_AGAIN_MS, end_ms) or end_ms
+end
+
+local function state_of(counter, most, soft, spent, reserved)
+  return {counter.account, counter.kind, counter.window, most, soft and 1 or 0, spent, reserved, counter.end_ms or -1}
+end
+
+-- The limit that the draft would pass, as a reply; nil when it passes none. `current` are the counters of now: the
+-- others only fall. Of several limits it is the one that frees last, since to wait for another would be in vain. What
+-- does not raise a counter is never refused: the counter may stand above a limit that was lowered.
+local function refusal(current, books, reserves, now)
+  local refuses, frees_ms
+  for _, counter in ipairs(current) do
+    if counter.hard and counter.spent + counter.reserved > 0 and left_in(counter) < 0 then
+      local reserved = reserves[counter.kind]
+      local frees = frees_at(counter, books[counter.kind] + reserved, reserved, now)
+      if not refuses or frees > frees_ms then
+        refuses, frees_ms = counter, frees
+      end
+    end
+  end
+  if refuses then
+    local state = state_of(refuses, refuses.hard, false, refuses.stands_spent, refuses.stands_reserved)
+    local need = books[refuses.kind] + reserves[refuses.kind]
+    return {'exceeded', state, need, now, frees_ms < math.huge and frees_ms or -1}
+  end
+end
+
+-- The soft limits that are passed with the draft.
+local function passed(current)
+  local states = {}
+  for _, counter in ipairs(current) do
+    if counter.soft then
+      local spent, reserved = after(counter)
+      if spent + reserved > counter.soft then
+        states[#states + 1] = state_of(counter, counter.soft, true, spent, reserved)
+      end
+    end
+  end
+  return states
 end

@@ -1,6 +1,6 @@
--- What a call is told, and the time. The adapter puts calendar, cost, organisation, amounts, limits, sliding, counters,
--- days and reservations, in this order, in front of each verb's own file: so each verb is one script, an atomic step over
--- one organisation.
+-- What a call is told, and the time. The adapter puts this, what most verbs need, and what a verb alone needs in front of
+-- each verb's own file: so each verb is one script, an atomic step over one organisation. All of it is made anew in each
+-- call, so what a verb does not need is not there.
 --
 -- KEYS  1 clock · 2 limits · 3 leases · 4 receipts · 5 … the reservations that the verb names
 -- ARGV  1 what the organisation's keys begin with · 2 the time in ms, for tests alone · 3 what is asked, as JSON

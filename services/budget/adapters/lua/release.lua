@@ -8,7 +8,7 @@ end
 if record.state == 'open' then
   record.released = record.reserved.money
   local draft = {}
-  end_part(draft, record, nothing(), now)
+  end_part(draft, record, NOTHING, now)
   write(draft, now)
   close(record, now, 'released', 'RELEASED')
 elseif record.state == 'expired' then

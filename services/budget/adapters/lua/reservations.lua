@@ -24,8 +24,9 @@ local function record_key(id)
   return PREFIX .. 'reservation:' .. id
 end
 
-local function save(record)
-  local flat = {}
+-- `asked` is stored with the first, and stays.
+local function save(record, asked)
+  local flat = asked and {'asked', asked} or {}
   for _, names in ipairs({CHANGING_TEXTS, CHANGING_NUMBERS}) do
     for _, name in ipairs(names) do
       flat[#flat + 1] = name
@@ -61,29 +62,12 @@ local function load(id)
   return record
 end
 
--- A request and its concurrency are counted where they were when it was reserved; money and tokens where they are limited
--- when a part of its lease is.
-local OF_REQUEST = {requests = true, concurrency = true}
-local OF_PART = {money = true, input_tokens = true, output_tokens = true}
-local EVERY_KIND = {requests = true, concurrency = true, money = true, input_tokens = true, output_tokens = true}
-
--- The counters that a new part of a request touches, of which an older part touched those.
-local function limited_part(record, limits, touched)
-  local found = {limited(record.accounts, limits, OF_PART)}
-  for line in string.gmatch(touched, '[^\n]+') do
-    if OF_REQUEST[string.match(line, ' (%S+) ')] then
-      found[#found + 1] = line
-    end
-  end
-  return table.concat(found, '\n')
-end
-
 -- Books `spent` of the live part, in the draft, and returns the rest of it.
 local function end_part(draft, record, spent, now)
   local counters = counters_of(draft, record.accounts, record.touched, record.part_ms)
   add(counters, spent, negative(record.reserved), now)
   record.booked = sum(record.booked, spent)
-  record.reserved = nothing()
+  record.reserved = NOTHING
   local money = spent.money
   if money == 0 then
     return
@@ -150,7 +134,7 @@ local function correct(record, now, said, used)
   local before = counts(record, usage_of(record))
   local lower = smaller(record.presumed, beyond(record.booked, said))
   local draft = {}
-  add(counters_of(draft, record.accounts, record.touched, record.part_ms), negative(lower), nothing(), record.closed_ms)
+  add(counters_of(draft, record.accounts, record.touched, record.part_ms), negative(lower), NOTHING, record.closed_ms)
   write(draft, now)
   record.booked = beyond(record.booked, lower)
   if lower.money == 0 then

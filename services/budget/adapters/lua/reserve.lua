@@ -15,7 +15,7 @@ local record = args
 record.state, record.seq, record.bookings = 'open', 0, ''
 record.input, record.cached, record.output, record.source = 0, 0, 0, 'UNSPECIFIED'
 record.outcome, record.why, record.closed_ms, record.booked_at_ms = '', '', 0, 0
-record.uncovered, record.presumed, record.released = 0, nothing(), 0
+record.uncovered, record.presumed, record.released = 0, NOTHING, 0
 record.part_ms, record.expires_ms = now, now + record.lifetime_ms
 
 local draft = {}
@@ -24,7 +24,7 @@ local replaced = record.replaces ~= '' and read(record.replaces, now) or nil
 record.booked = amount(0, 0, 0, replaced and 0 or 1, 0)
 if replaced and replaced.state == 'open' then
   replaced.released = replaced.reserved.money
-  end_part(draft, replaced, nothing(), now)
+  end_part(draft, replaced, NOTHING, now)
   record.touched = limited_part(record, limits, replaced.touched)
 else
   replaced = nil
@@ -49,7 +49,6 @@ write(draft, now)
 if replaced then
   close(replaced, now, 'released', 'RELEASED')
 end
-redis.call('HSET', record_key(record.id), 'asked', ASKED)
-save(record)
+save(record, ASKED)
 redis.call('ZADD', LEASES, record.expires_ms, record.id)
 return lease_reply(record, now, passed(current))

@@ -39,14 +39,3 @@ local function book_in_bucket(counter)
     redis.call('HINCRBY', counter.key, 'spent', counter.spent)
   end
 end
-
--- When so much of what is spent will have left the window; nil when all of it is less.
-local function leaves_at(counter, excess, now)
-  local buckets = numbers(counter.oldest, math.floor(now / counter.bucket_ms))
-  for i, spent in ipairs(redis.call('HMGET', counter.key, unpack(buckets))) do
-    excess = excess - (spent or 0)
-    if excess <= 0 then
-      return (buckets[i] + BUCKETS + 1) * counter.bucket_ms
-    end
-  end
-end
