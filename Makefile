@@ -31,6 +31,10 @@ up: model ## Start the mesh and keep it running (ARGS="--help" for more)
 test: model ## Run the tests (ARGS="-k cancel" for some of them)
 	.venv/bin/pytest $(ARGS)
 
+.PHONY: test-ledger
+test-ledger: setup ## Let the ledger and its model live through the same 12,000 steps, on Valkey and on Redis 7.0
+	HYPOTHESIS_PROFILE=long .venv/bin/pytest tests/property/test_ledger_machine.py $(ARGS)
+
 .PHONY: test-provider
 test-provider: setup ## Test the engine openai on a real server of that API, in an environment that is thrown away
 	deploy/build/provider.sh $(ARGS)

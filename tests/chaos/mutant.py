@@ -21,7 +21,7 @@ def unchecked(lua: Callable[[str], str]) -> Callable[[str], str]:
 
     def altered(name: str) -> str:
         text, found = _CHECK.subn(r"\g<0>\n  do return nil end", lua(name))
-        assert found == (name == "counters"), f"the check is no longer where it was: {name}.lua has {found}"
+        assert found == (name == "limits"), f"the check is no longer where it was: {name}.lua has {found}"
         return text
 
     return altered

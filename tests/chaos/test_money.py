@@ -30,6 +30,6 @@ async def test_without_the_check_of_limits_the_same_run_is_an_overspend() -> Non
 
 def test_the_mutant_lacks_the_check_alone() -> None:
     mutant = unchecked(lua)
-    for name in ("reserve", "extend", "settle", "reservations", "organisation"):
+    for name in ("reserve", "extend", "settle", "counters", "reservations", "organisation"):
         assert mutant(name) == lua(name)
-    assert mutant("counters").replace("\n  do return nil end", "") == lua("counters")
+    assert mutant("limits").replace("\n  do return nil end", "") == lua("limits")

@@ -1,5 +1,5 @@
--- What a request uses of each kind that is counted: an amount is a table by kind. Requests are not in it but as the
--- one that Reserve books, concurrency is 1 as long as the request is open. Written out, not looped: every call does this
+-- What a request takes of each kind that is counted: an amount is a table by kind. Of requests it has the one that
+-- Reserve books; concurrency is 1 as long as the request is open. Written out and not looped, for every call does this
 -- several times.
 
 local function amount(money, input, output, requests, concurrency)

@@ -22,7 +22,8 @@ end
 
 local function draft_money(draft, counters, account, window, at_ms)
   local id, end_ms = window_at(window, at_ms)
-  drafted(draft, counters, PREFIX .. 'spend:' .. account .. ':' .. window .. ':' .. id, account, 'money', window, end_ms)
+  local key = PREFIX .. 'spend:' .. account .. ':' .. window .. ':' .. id
+  drafted(draft, counters, key, account, 'money', window, end_ms)
 end
 
 -- The counters of a part of a lease that was reserved at that moment: those of every account, and those that `touched`

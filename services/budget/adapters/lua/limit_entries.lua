@@ -1,5 +1,5 @@
--- How limits are kept: a hash with one field an account, so that a Reserve reads few, of entries KIND:WINDOW:hard|soft:MOST,
--- apart by blanks.
+-- How limits are kept: a hash with one field an account, so that a Reserve reads few fields, of entries
+-- KIND:WINDOW:hard|soft:MOST, apart by blanks.
 
 -- The entries of an account without that of this name, KIND:WINDOW:hard|soft; and whether it was there.
 local function without(account, name)

@@ -3,8 +3,8 @@
 -- What is in the way may be gone at any moment, or not.
 local TRY_AGAIN_MS = 1000
 
--- A request and its concurrency are counted where they were when it was reserved; money and tokens where they are limited
--- when a part of its lease is.
+-- A request and its concurrency are counted where they were limited when it was reserved; money and tokens where they
+-- are when a part of its lease is.
 local OF_REQUEST = {requests = true, concurrency = true}
 local OF_PART = {money = true, input_tokens = true, output_tokens = true}
 local EVERY_KIND = {requests = true, concurrency = true, money = true, input_tokens = true, output_tokens = true}

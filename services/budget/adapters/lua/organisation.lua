@@ -1,6 +1,6 @@
--- What a call is told, and the time. The adapter puts this, what most verbs need, and what a verb alone needs in front of
--- each verb's own file: so each verb is one script, an atomic step over one organisation. All of it is made anew in each
--- call, so what a verb does not need is not there.
+-- What a call is told, and the time. The adapter puts this, what most verbs need, and what a verb alone needs in front
+-- of each verb's own file: so each verb is one script, an atomic step over one organisation. All of it is made anew in
+-- each call, so what a verb does not need is not there.
 --
 -- KEYS  1 clock · 2 limits · 3 leases · 4 receipts · 5 … the reservations that the verb names
 -- ARGV  1 what the organisation's keys begin with · 2 the time in ms, for tests alone · 3 what is asked, as JSON
@@ -9,7 +9,8 @@
 -- reservations that it finds expired. All keys begin with the organisation's hash tag, so on a cluster they lie in the
 -- slot of KEYS.
 --
--- Money is whole micro-dollars, and all else that is counted is whole. A Lua number is a double, exact to 2^53; domain/money.py bounds what comes in.
+-- Money is whole micro-dollars, and all else that is counted is whole. A Lua number is a double, exact to 2^53;
+-- domain/money.py bounds what comes in.
 
 local CLOCK, LIMITS, LEASES, RECEIPTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local PREFIX, ASKED = ARGV[1], ARGV[3]

@@ -1,5 +1,5 @@
--- Sets a limit, with `absent_only` where there is none of its name. usage.lua follows in the same script, and says where
--- the account's limits stand.
+-- Sets a limit, with `absent_only` where there is none of its name. usage.lua follows in the same script, and says
+-- where the account's limits stand.
 
 local kept, found = without(args.accounts[1], args.name)
 if args.absent_only then

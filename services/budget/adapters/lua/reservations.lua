@@ -9,10 +9,10 @@ local SWEPT_AT_ONCE = 50
 -- What this call has found expired.
 local swept = {leases = 0, presumed = 0}
 
--- A reservation is a hash: `asked` is the JSON that Reserve was called with, the rest is what changes. Both are one table
--- here. The live part of a lease is `reserved`, held in the windows of `part_ms` and in the counters that `touched` names
--- beside those of every account; `booked` is what earlier parts have come to; both are amounts. `input`, `cached` and
--- `output` are what was used so far.
+-- A reservation is a hash: `asked` is the JSON that Reserve was called with, the rest is what changes. Both are one
+-- table here. The live part of a lease is `reserved`, held in the windows of `part_ms` and in the counters that
+-- `touched` names beside those of every account; `booked` is what earlier parts have come to; both are amounts.
+-- `input`, `cached` and `output` are what was used so far.
 local CHANGING_TEXTS = {'state', 'source', 'bookings', 'outcome', 'why', 'touched'}
 local CHANGING_AMOUNTS = {'reserved', 'booked', 'presumed'}
 local CHANGING_NUMBERS = {
