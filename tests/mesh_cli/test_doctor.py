@@ -111,7 +111,7 @@ def test_people_get_a_line_for_each_finding_and_its_cure_beside_it(tokenway: Tok
         done = tokenway.run("doctor", "--config", str(config))
     assert (done.returncode, done.stderr) == (1, "")
     assert re.search(
-        rf"^wrong +ports +services\.router\.listen +{address} is in use by pid \d+: .* → kill \d+, or change",
+        rf"^wrong +ports +services\.router\.listen +{address} is in use by pid \d+, \S+ → kill \d+, or change",
         done.stdout,
         re.MULTILINE,
     )

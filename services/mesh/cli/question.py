@@ -85,7 +85,7 @@ def question_options(command: Command) -> Command:
             "--max-tokens",
             type=click.IntRange(min=1),
             metavar="TOKENS",
-            help="The longest answer [what the context window leaves].",
+            help="The longest answer [512].",
         ),
         click.option("--system", metavar="TEXT", help="Instructions before the question [none]."),
         click.option(

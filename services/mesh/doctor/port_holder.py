@@ -18,6 +18,11 @@ class Holder:
     pid: int
     command: str
 
+    @property
+    def program(self) -> str:
+        """What may be told of it: arguments hold secrets at times."""
+        return Path(self.command.partition(" ")[0]).name
+
 
 def holder_of(port: int, *, proc: Path = Path("/proc")) -> Holder | None:
     """None where it belongs to another user, whose files the kernel does not show, or to no process."""

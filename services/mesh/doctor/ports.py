@@ -20,7 +20,6 @@ from services.mesh.state_directory import StateDirectory
 if TYPE_CHECKING:
     from libs.settings.schema import Settings
 
-_LONGEST_COMMAND = 60
 _FIRST_UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
@@ -105,7 +104,7 @@ class Ports:
         # Every service of a mesh is started with the configuration in its state directory.
         if str(self.state.configuration_file) in holder.command:
             return ok(field, f"{address} is held by the mesh that runs here (pid {holder.pid})")
-        says = f"{address} is in use by pid {holder.pid}: {holder.command[:_LONGEST_COMMAND]}"
+        says = f"{address} is in use by pid {holder.pid}, {holder.program}"
         return wrong(field, says, cure=f"kill {holder.pid}, or change {field}")
 
 

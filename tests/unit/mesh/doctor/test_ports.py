@@ -62,10 +62,11 @@ def test_a_port_that_nobody_holds_is_free_also_just_after_a_connection(state: St
 
 
 def test_who_holds_a_port_is_named(state: StateDirectory) -> None:
-    with listener() as (port, pid):
+    with listener("--password", "hunter2") as (port, pid):
         found = judged(state, f"127.0.0.1:{port}")
     assert found.verdict is Verdict.WRONG
-    assert found.says.startswith(f"127.0.0.1:{port} is in use by pid {pid}: ")
+    program = Path(sys.executable).name
+    assert found.says == f"127.0.0.1:{port} is in use by pid {pid}, {program}", "its arguments may hold a secret"
     assert found.cure == f"kill {pid}, or change services.router.listen"
 
 
