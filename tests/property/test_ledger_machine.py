@@ -40,6 +40,7 @@ from services.budget.domain.limits import (
 )
 from services.budget.domain.ports import Ledger
 from services.budget.domain.receipt import SETTLED_WITH, Outcome, Settlement
+from services.budget.domain.verification import Difference
 from services.budget.domain.windows import BUCKETS, SLIDING_SECONDS, Window
 from tests.contract.ledgers import LedgerClock, Tried, in_redis, ms
 
@@ -122,9 +123,16 @@ class LedgerMachine(RuleBasedStateMachine):
         self.latest_ms = 0
 
     def teardown(self) -> None:
+        differences = self.loop.run(self.differences())
         self.books.close()
         self.loop.run(self.stack.aclose())
         self.loop.close()
+        assert differences == [], "a sum is not what the ledger says"
+
+    async def differences(self) -> list[Difference]:
+        """What a verification of every sum finds."""
+        findings = self.tried.bookkeeper.verify("acme")
+        return [each async for each in findings if isinstance(each, Difference)]
 
     @initialize(edge=st.sampled_from(EDGES), limits=st.lists(LIMITS, max_size=4))
     def begin(self, edge: str, limits: list[Limit]) -> None:

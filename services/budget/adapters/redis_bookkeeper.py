@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from datetime import date
 from typing import Any
 
@@ -71,8 +72,9 @@ class RedisBookkeeper:
                 organisation, redis=self._redis, script=self._snapshot, timeout_seconds=self._timeout_seconds
             )
             try:
-                async for finding in verification.findings():
-                    yield finding
+                async with aclosing(verification.findings()) as findings:
+                    async for finding in findings:
+                        yield finding
             except OvertakenError:
                 continue
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -139,7 +139,7 @@ def _named(spender: Spender) -> str:
     return f"key:{spender.key_id} user:{spender.user} team:{spender.team} model:{spender.model}"
 
 
-def minutes(bookings: str) -> Iterable[tuple[int, int]]:
+def minutes(bookings: str) -> Iterator[tuple[int, int]]:
     """`28481235=70 28481236=-5`: minutes since 1970 and micro-dollars, as receipts say it."""
     for booking in bookings.split():
         minute, _, micro_usd = booking.partition("=")
