@@ -79,7 +79,9 @@ ENDINGS: Mapping[str, Ending] = {
     "refused: capability": _ending(Reason.NO_MODEL_QUALIFIES, "", **_ROUTED),
     CROWDED: _ending(Reason.CONCURRENCY_EXCEEDED, ""),
     "failed: every candidate": _ending(
-        Reason.ALL_CANDIDATES_FAILED, "failed", **{**_TRIED, ATTEMPT: (5, 99), "Reserve": (2, 2), "Release": ONE}
+        Reason.ALL_CANDIDATES_FAILED,
+        "failed",
+        **{**_TRIED, ATTEMPT: (5, 99), "Reserve": (2, 2), "Release": ONE, "guard.output": NONE},
     ),
     "broken: the engine says so": _ending(Reason.STREAM_BROKEN, "failed", **_BILLED),
     "broken: without a last message": _ending(Reason.STREAM_BROKEN, "failed", **_BILLED),

@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -183,13 +183,23 @@ async def test_a_valkey_that_dies_ends_the_mesh(stage: Stage) -> None:
         await stage.run(body)
 
 
+@contextlib.contextmanager
+def not_ignored(number: signal.Signals) -> Iterator[None]:
+    """Whoever runs the tests under `nohup` has them ignore SIGHUP, and the mesh honours that."""
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_signal_drains(stage: Stage, number: signal.Signals) -> None:
     async def body(mesh: RunningMesh) -> None:
         os.kill(os.getpid(), number)
         await forever(mesh)
 
-    with stage.interruption.listening(), pytest.raises(InterruptedMeshError):
+    with not_ignored(number), stage.interruption.listening(), pytest.raises(InterruptedMeshError):
         await stage.run(body)
     assert stage.interruption.by == number
     assert stage.record[3] == "router stop"
