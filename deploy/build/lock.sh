@@ -32,8 +32,11 @@ part inference-gpu pyproject.toml requirements/inference-gpu.in --extra inferenc
 part build requirements/build.in
 part dev requirements/dev.in
 part model requirements/model.in
-# In an environment of its own: it need not agree with the others.
-compile --no-annotate requirements/guard-libraries.in --output-file requirements/guard-libraries.txt
+part encoder requirements/encoder.in
+# In environments of their own: they need not agree with the others.
+for libraries in guard-libraries cache-library; do
+    compile --no-annotate "requirements/$libraries.in" --output-file "requirements/$libraries.txt"
+done
 part uv requirements/uv.in
 
 # Apart from the rest: vLLM as its authors list it, which our own cannot be in one resolution with.
