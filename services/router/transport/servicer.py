@@ -21,7 +21,7 @@ from tokenway.router.v1 import router_pb2 as pb
 _MOST_WARNINGS = 16
 # Defined, and built by later work: they answer NOT_SERVED.
 _LATER = frozenset({"BatchGenerate", "CountTokens", "Embed", "ReportBadHit"})
-_ADMIN_LATER = frozenset({"GetCacheStats", "InvalidateCache"})
+_ADMIN_LATER = frozenset({"ExplainCache", "GetCacheStats", "InvalidateCache"})
 
 
 class RouterServicer:

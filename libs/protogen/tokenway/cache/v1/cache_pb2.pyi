@@ -187,12 +187,20 @@ class Found(_message.Message):
     ORIGIN_FIELD_NUMBER: _builtins.int
     BYPASS_REASON_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
+    SEMANTIC_PENDING_FIELD_NUMBER: _builtins.int
+    LEAD_TOKEN_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
     """What was found."""
     bypass_reason: _builtins.str
     """Why a question may not be cached, for spans: "temperature", "tools"."""
     threshold: _builtins.float
     """The cosine that the semantic tier demanded; 0 where it was not asked."""
+    semantic_pending: _builtins.bool
+    """The semantic tier is looking: another Found follows soon, a hit or the same verdict again. Whoever does not want to
+    wait for it need not.
+    """
+    lead_token: _builtins.str
+    """To a leader: names the generation that it leads, for its Fill."""
     @_builtins.property
     def origin(self) -> _money_pb2.CachedFrom:
         """Where a hit came from."""
@@ -204,10 +212,12 @@ class Found(_message.Message):
         origin: _money_pb2.CachedFrom | None = ...,
         bypass_reason: _builtins.str = ...,
         threshold: _builtins.float = ...,
+        semantic_pending: _builtins.bool = ...,
+        lead_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_reason", b"bypass_reason", "origin", b"origin", "threshold", b"threshold", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_reason", b"bypass_reason", "lead_token", b"lead_token", "origin", b"origin", "semantic_pending", b"semantic_pending", "threshold", b"threshold", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -215,21 +225,16 @@ Global___Found: _TypeAlias = Found  # noqa: Y015
 
 @_typing.final
 class Publish(_message.Message):
-    """Tells a leader that somebody follows."""
+    """Tells a leader that somebody follows: to open its Fill now, and to send what there is and what comes as it comes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    STREAM_FIELD_NUMBER: _builtins.int
-    stream: _builtins.str
-    """The Redis stream to publish to."""
     def __init__(
         self,
-        *,
-        stream: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["stream", b"stream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -317,8 +322,13 @@ class FillHeader(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
+    LEAD_TOKEN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request that generated the answer."""
+    lead_token: _builtins.str
+    """Of a leader: the name of the generation. What follows is handed on to its followers as it comes, whatever its end;
+    a stream that breaks off makes one of them the leader.
+    """
     @_builtins.property
     def question(self) -> Global___Question:
         """The question, the same as in the lookup."""
@@ -338,10 +348,11 @@ class FillHeader(_message.Message):
         request_id: _builtins.str = ...,
         ttl: _duration_pb2.Duration | None = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
+        lead_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["question", b"question", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["question", b"question", "request_id", b"request_id", "tags", b"tags", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lead_token", b"lead_token", "question", b"question", "request_id", b"request_id", "tags", b"tags", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -526,6 +537,9 @@ class ExplainRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     QUESTION_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    tier: _builtins.int
+    """As in LookupRequest: the most that the semantic tier may do."""
     @_builtins.property
     def question(self) -> Global___Question:
         """The question."""
@@ -534,10 +548,11 @@ class ExplainRequest(_message.Message):
         self,
         *,
         question: Global___Question | None = ...,
+        tier: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["question", b"question"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["question", b"question"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["question", b"question", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -584,6 +599,8 @@ class ExplainResponse(_message.Message):
     PARTITION_FIELD_NUMBER: _builtins.int
     STORED_FIELD_NUMBER: _builtins.int
     NEIGHBOURS_FIELD_NUMBER: _builtins.int
+    SEMANTIC_BYPASS_REASON_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
     bypass_reason: _builtins.str
     """Empty when it may be cached; else why not."""
     key: _builtins.str
@@ -592,9 +609,13 @@ class ExplainResponse(_message.Message):
     """Its semantic partition, hexadecimal."""
     stored: _builtins.bool
     """True when an exact answer is stored."""
+    semantic_bypass_reason: _builtins.str
+    """Empty when the semantic tier may look; else why not: "tools", "code", "too_short"."""
+    threshold: _builtins.float
+    """The cosine that the tier demands at present; 0 where it may not look."""
     @_builtins.property
     def neighbours(self) -> _containers.RepeatedCompositeFieldContainer[Global___Neighbour]:
-        """The nearest entries."""
+        """The nearest entries of the partition, nearest first."""
 
     def __init__(
         self,
@@ -604,10 +625,12 @@ class ExplainResponse(_message.Message):
         partition: _builtins.str = ...,
         stored: _builtins.bool = ...,
         neighbours: _abc.Iterable[Global___Neighbour] | None = ...,
+        semantic_bypass_reason: _builtins.str = ...,
+        threshold: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_reason", b"bypass_reason", "key", b"key", "neighbours", b"neighbours", "partition", b"partition", "stored", b"stored"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_reason", b"bypass_reason", "key", b"key", "neighbours", b"neighbours", "partition", b"partition", "semantic_bypass_reason", b"semantic_bypass_reason", "stored", b"stored", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -647,6 +670,14 @@ class GetStatsResponse(_message.Message):
     BYPASSED_FIELD_NUMBER: _builtins.int
     ESTIMATED_WRONG_SHARE_FIELD_NUMBER: _builtins.int
     WRONG_SHARE_UPPER_BOUND_FIELD_NUMBER: _builtins.int
+    SEMANTIC_HITS_FIELD_NUMBER: _builtins.int
+    SHARED_FIELD_NUMBER: _builtins.int
+    SEMANTIC_SHED_FIELD_NUMBER: _builtins.int
+    AUDITED_FIELD_NUMBER: _builtins.int
+    REPORTED_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    CALIBRATED_THRESHOLD_FIELD_NUMBER: _builtins.int
     lookups: _builtins.int
     """Lookups of questions that may be cached."""
     hits: _builtins.int
@@ -656,9 +687,25 @@ class GetStatsResponse(_message.Message):
     bypassed: _builtins.int
     """Questions that may not be cached."""
     estimated_wrong_share: _builtins.float
-    """The estimated share of wrong hits."""
+    """The estimated share of wrong answers among semantic hits."""
     wrong_share_upper_bound: _builtins.float
     """Its upper bound."""
+    semantic_hits: _builtins.int
+    """Hits that the semantic tier found."""
+    shared: _builtins.int
+    """Requests that followed another's generation."""
+    semantic_shed: _builtins.int
+    """Lookups that the semantic tier was asked for and had no time for."""
+    audited: _builtins.int
+    """Would-be semantic hits that were generated anew to see whether they would have been right."""
+    reported: _builtins.int
+    """Wrong hits that callers have reported."""
+    entries: _builtins.int
+    """Answers stored at present, of the organisation or of all."""
+    labels: _builtins.int
+    """Labels that the estimate rests on."""
+    calibrated_threshold: _builtins.float
+    """The cosine that the calibrated tier demands of the organisation at present; above 1: nothing is near enough."""
     def __init__(
         self,
         *,
@@ -668,10 +715,18 @@ class GetStatsResponse(_message.Message):
         bypassed: _builtins.int = ...,
         estimated_wrong_share: _builtins.float = ...,
         wrong_share_upper_bound: _builtins.float = ...,
+        semantic_hits: _builtins.int = ...,
+        shared: _builtins.int = ...,
+        semantic_shed: _builtins.int = ...,
+        audited: _builtins.int = ...,
+        reported: _builtins.int = ...,
+        entries: _builtins.int = ...,
+        labels: _builtins.int = ...,
+        calibrated_threshold: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypassed", b"bypassed", "estimated_wrong_share", b"estimated_wrong_share", "fills", b"fills", "hits", b"hits", "lookups", b"lookups", "wrong_share_upper_bound", b"wrong_share_upper_bound"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audited", b"audited", "bypassed", b"bypassed", "calibrated_threshold", b"calibrated_threshold", "entries", b"entries", "estimated_wrong_share", b"estimated_wrong_share", "fills", b"fills", "hits", b"hits", "labels", b"labels", "lookups", b"lookups", "reported", b"reported", "semantic_hits", b"semantic_hits", "semantic_shed", b"semantic_shed", "shared", b"shared", "wrong_share_upper_bound", b"wrong_share_upper_bound"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,59 +25,66 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tokenway.common.v1 import money_pb2 as tokenway_dot_common_dot_v1_dot_money__pb2
 from tokenway.common.v1 import principal_pb2 as tokenway_dot_common_dot_v1_dot_principal__pb2
+from tokenway.router.v1 import router_pb2 as tokenway_dot_router_dot_v1_dot_router__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1etokenway/router/v1/admin.proto\x12\x12tokenway.router.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etokenway/common/v1/money.proto\x1a\"tokenway/common/v1/principal.proto\">\n\x10PutBudgetRequest\x12*\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x1a.tokenway.common.v1.Budget\"C\n\x11PutBudgetResponse\x12.\n\x05state\x18\x01 \x01(\x0b\x32\x1f.tokenway.common.v1.BudgetState\"A\n\x13\x44\x65leteBudgetRequest\x12*\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x1a.tokenway.common.v1.Budget\"\'\n\x14\x44\x65leteBudgetResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x08\"\x14\n\x12ListBudgetsRequest\"F\n\x13ListBudgetsResponse\x12/\n\x06states\x18\x01 \x03(\x0b\x32\x1f.tokenway.common.v1.BudgetState\"{\n\x13ListReceiptsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"^\n\x14ListReceiptsResponse\x12-\n\x08receipts\x18\x01 \x03(\x0b\x32\x1b.tokenway.common.v1.Receipt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"f\n\x0fGetSpendRequest\x12\x11\n\tfirst_day\x18\x01 \x01(\t\x12\x10\n\x08last_day\x18\x02 \x01(\t\x12.\n\x02\x62y\x18\x03 \x03(\x0e\x32\".tokenway.common.v1.SpendDimension\";\n\x10GetSpendResponse\x12\'\n\x04rows\x18\x01 \x03(\x0b\x32\x19.tokenway.common.v1.Spend\"\x15\n\x13VerifyLedgerRequest\"\xd0\x01\n\x14VerifyLedgerResponse\x12<\n\x08progress\x18\x01 \x01(\x0b\x32(.tokenway.common.v1.VerificationProgressH\x00\x12\x37\n\ndifference\x18\x02 \x01(\x0b\x32!.tokenway.common.v1.SumDifferenceH\x00\x12\x36\n\x08verified\x18\x03 \x01(\x0b\x32\".tokenway.common.v1.VerifiedLedgerH\x00\x42\t\n\x07\x66inding\";\n\x10\x43reateKeyRequest\x12\'\n\x03key\x18\x01 \x01(\x0b\x32\x1a.tokenway.common.v1.ApiKey\"L\n\x11\x43reateKeyResponse\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12\'\n\x03key\x18\x02 \x01(\x0b\x32\x1a.tokenway.common.v1.ApiKey\"\x11\n\x0fListKeysRequest\"<\n\x10ListKeysResponse\x12(\n\x04keys\x18\x01 \x03(\x0b\x32\x1a.tokenway.common.v1.ApiKey\"\"\n\x10RevokeKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\"<\n\x11RevokeKeyResponse\x12\'\n\x03key\x18\x01 \x01(\x0b\x32\x1a.tokenway.common.v1.ApiKey\"\x16\n\x14GetCacheStatsRequest\"\x87\x01\n\x15GetCacheStatsResponse\x12\x0f\n\x07lookups\x18\x01 \x01(\x04\x12\x0c\n\x04hits\x18\x02 \x01(\x04\x12\x1d\n\x15\x65stimated_wrong_share\x18\x03 \x01(\x01\x12\x1f\n\x17wrong_share_upper_bound\x18\x04 \x01(\x01\x12\x0f\n\x07\x65ntries\x18\x05 \x01(\x04\"O\n\x16InvalidateCacheRequest\x12\r\n\x03\x61ll\x18\x01 \x01(\x08H\x00\x12\x0f\n\x05model\x18\x02 \x01(\tH\x00\x12\r\n\x03tag\x18\x03 \x01(\tH\x00\x42\x06\n\x04what\"*\n\x17InvalidateCacheResponse\x12\x0f\n\x07\x64ropped\x18\x01 \x01(\x04\x32\xa9\x08\n\x0c\x41\x64minService\x12X\n\tPutBudget\x12$.tokenway.router.v1.PutBudgetRequest\x1a%.tokenway.router.v1.PutBudgetResponse\x12\x61\n\x0c\x44\x65leteBudget\x12\'.tokenway.router.v1.DeleteBudgetRequest\x1a(.tokenway.router.v1.DeleteBudgetResponse\x12^\n\x0bListBudgets\x12&.tokenway.router.v1.ListBudgetsRequest\x1a\'.tokenway.router.v1.ListBudgetsResponse\x12\x61\n\x0cListReceipts\x12\'.tokenway.router.v1.ListReceiptsRequest\x1a(.tokenway.router.v1.ListReceiptsResponse\x12W\n\x08GetSpend\x12#.tokenway.router.v1.GetSpendRequest\x1a$.tokenway.router.v1.GetSpendResponse0\x01\x12\x63\n\x0cVerifyLedger\x12\'.tokenway.router.v1.VerifyLedgerRequest\x1a(.tokenway.router.v1.VerifyLedgerResponse0\x01\x12X\n\tCreateKey\x12$.tokenway.router.v1.CreateKeyRequest\x1a%.tokenway.router.v1.CreateKeyResponse\x12U\n\x08ListKeys\x12#.tokenway.router.v1.ListKeysRequest\x1a$.tokenway.router.v1.ListKeysResponse\x12X\n\tRevokeKey\x12$.tokenway.router.v1.RevokeKeyRequest\x1a%.tokenway.router.v1.RevokeKeyResponse\x12\x64\n\rGetCacheStats\x12(.tokenway.router.v1.GetCacheStatsRequest\x1a).tokenway.router.v1.GetCacheStatsResponse\x12j\n\x0fInvalidateCache\x12*.tokenway.router.v1.InvalidateCacheRequest\x1a+.tokenway.router.v1.InvalidateCacheResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1etokenway/router/v1/admin.proto\x12\x12tokenway.router.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etokenway/common/v1/money.proto\x1a\"tokenway/common/v1/principal.proto\x1a\x1ftokenway/router/v1/router.proto\">\n\x10PutBudgetRequest\x12*\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x1a.tokenway.common.v1.Budget\"C\n\x11PutBudgetResponse\x12.\n\x05state\x18\x01 \x01(\x0b\x32\x1f.tokenway.common.v1.BudgetState\"A\n\x13\x44\x65leteBudgetRequest\x12*\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x1a.tokenway.common.v1.Budget\"\'\n\x14\x44\x65leteBudgetResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x08\"\x14\n\x12ListBudgetsRequest\"F\n\x13ListBudgetsResponse\x12/\n\x06states\x18\x01 \x03(\x0b\x32\x1f.tokenway.common.v1.BudgetState\"{\n\x13ListReceiptsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"^\n\x14ListReceiptsResponse\x12-\n\x08receipts\x18\x01 \x03(\x0b\x32\x1b.tokenway.common.v1.Receipt\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"f\n\x0fGetSpendRequest\x12\x11\n\tfirst_day\x18\x01 \x01(\t\x12\x10\n\x08last_day\x18\x02 \x01(\t\x12.\n\x02\x62y\x18\x03 \x03(\x0e\x32\".tokenway.common.v1.SpendDimension\";\n\x10GetSpendResponse\x12\'\n\x04rows\x18\x01 \x03(\x0b\x32\x19.tokenway.common.v1.Spend\"\x15\n\x13VerifyLedgerRequest\"\xd0\x01\n\x14VerifyLedgerResponse\x12<\n\x08progress\x18\x01 \x01(\x0b\x32(.tokenway.common.v1.VerificationProgressH\x00\x12\x37\n\ndifference\x18\x02 \x01(\x0b\x32!.tokenway.common.v1.SumDifferenceH\x00\x12\x36\n\x08verified\x18\x03 \x01(\x0b\x32\".tokenway.common.v1.VerifiedLedgerH\x00\x42\t\n\x07\x66inding\";\n\x10\x43reateKeyRequest\x12\'\n\x03key\x18\x01 \x01(\x0b\x32\x1a.tokenway.common.v1.ApiKey\"L\n\x11\x43reateKeyResponse\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12\'\n\x03key\x18\x02 \x01(\x0b\x32\x1a.tokenway.common.v1.ApiKey\"\x11\n\x0fListKeysRequest\"<\n\x10ListKeysResponse\x12(\n\x04keys\x18\x01 \x03(\x0b\x32\x1a.tokenway.common.v1.ApiKey\"\"\n\x10RevokeKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\"<\n\x11RevokeKeyResponse\x12\'\n\x03key\x18\x01 \x01(\x0b\x32\x1a.tokenway.common.v1.ApiKey\"\x16\n\x14GetCacheStatsRequest\"\x96\x02\n\x15GetCacheStatsResponse\x12\x0f\n\x07lookups\x18\x01 \x01(\x04\x12\x0c\n\x04hits\x18\x02 \x01(\x04\x12\x1d\n\x15\x65stimated_wrong_share\x18\x03 \x01(\x01\x12\x1f\n\x17wrong_share_upper_bound\x18\x04 \x01(\x01\x12\x0f\n\x07\x65ntries\x18\x05 \x01(\x04\x12\x15\n\rsemantic_hits\x18\x06 \x01(\x04\x12\x0e\n\x06shared\x18\x07 \x01(\x04\x12\x15\n\rsemantic_shed\x18\x08 \x01(\x04\x12\x0f\n\x07\x61udited\x18\t \x01(\x04\x12\x10\n\x08reported\x18\n \x01(\x04\x12\x0e\n\x06labels\x18\x0b \x01(\x04\x12\x1c\n\x14\x63\x61librated_threshold\x18\x0c \x01(\x01\"K\n\x13\x45xplainCacheRequest\x12\x34\n\x07request\x18\x01 \x01(\x0b\x32#.tokenway.router.v1.GenerateRequest\"N\n\x0e\x43\x61\x63heNeighbour\x12\x19\n\x11source_request_id\x18\x01 \x01(\t\x12\x12\n\nsimilarity\x18\x02 \x01(\x01\x12\r\n\x05guard\x18\x03 \x01(\t\"\xd7\x01\n\x14\x45xplainCacheResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rbypass_reason\x18\x02 \x01(\t\x12\x1e\n\x16semantic_bypass_reason\x18\x03 \x01(\t\x12\x0b\n\x03key\x18\x04 \x01(\t\x12\x11\n\tpartition\x18\x05 \x01(\t\x12\x0e\n\x06stored\x18\x06 \x01(\x08\x12\x11\n\tthreshold\x18\x07 \x01(\x01\x12\x36\n\nneighbours\x18\x08 \x03(\x0b\x32\".tokenway.router.v1.CacheNeighbour\"O\n\x16InvalidateCacheRequest\x12\r\n\x03\x61ll\x18\x01 \x01(\x08H\x00\x12\x0f\n\x05model\x18\x02 \x01(\tH\x00\x12\r\n\x03tag\x18\x03 \x01(\tH\x00\x42\x06\n\x04what\"*\n\x17InvalidateCacheResponse\x12\x0f\n\x07\x64ropped\x18\x01 \x01(\x04\x32\x8c\t\n\x0c\x41\x64minService\x12X\n\tPutBudget\x12$.tokenway.router.v1.PutBudgetRequest\x1a%.tokenway.router.v1.PutBudgetResponse\x12\x61\n\x0c\x44\x65leteBudget\x12\'.tokenway.router.v1.DeleteBudgetRequest\x1a(.tokenway.router.v1.DeleteBudgetResponse\x12^\n\x0bListBudgets\x12&.tokenway.router.v1.ListBudgetsRequest\x1a\'.tokenway.router.v1.ListBudgetsResponse\x12\x61\n\x0cListReceipts\x12\'.tokenway.router.v1.ListReceiptsRequest\x1a(.tokenway.router.v1.ListReceiptsResponse\x12W\n\x08GetSpend\x12#.tokenway.router.v1.GetSpendRequest\x1a$.tokenway.router.v1.GetSpendResponse0\x01\x12\x63\n\x0cVerifyLedger\x12\'.tokenway.router.v1.VerifyLedgerRequest\x1a(.tokenway.router.v1.VerifyLedgerResponse0\x01\x12X\n\tCreateKey\x12$.tokenway.router.v1.CreateKeyRequest\x1a%.tokenway.router.v1.CreateKeyResponse\x12U\n\x08ListKeys\x12#.tokenway.router.v1.ListKeysRequest\x1a$.tokenway.router.v1.ListKeysResponse\x12X\n\tRevokeKey\x12$.tokenway.router.v1.RevokeKeyRequest\x1a%.tokenway.router.v1.RevokeKeyResponse\x12\x64\n\rGetCacheStats\x12(.tokenway.router.v1.GetCacheStatsRequest\x1a).tokenway.router.v1.GetCacheStatsResponse\x12j\n\x0fInvalidateCache\x12*.tokenway.router.v1.InvalidateCacheRequest\x1a+.tokenway.router.v1.InvalidateCacheResponse\x12\x61\n\x0c\x45xplainCache\x12\'.tokenway.router.v1.ExplainCacheRequest\x1a(.tokenway.router.v1.ExplainCacheResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tokenway.router.v1.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PUTBUDGETREQUEST']._serialized_start=155
-  _globals['_PUTBUDGETREQUEST']._serialized_end=217
-  _globals['_PUTBUDGETRESPONSE']._serialized_start=219
-  _globals['_PUTBUDGETRESPONSE']._serialized_end=286
-  _globals['_DELETEBUDGETREQUEST']._serialized_start=288
-  _globals['_DELETEBUDGETREQUEST']._serialized_end=353
-  _globals['_DELETEBUDGETRESPONSE']._serialized_start=355
-  _globals['_DELETEBUDGETRESPONSE']._serialized_end=394
-  _globals['_LISTBUDGETSREQUEST']._serialized_start=396
-  _globals['_LISTBUDGETSREQUEST']._serialized_end=416
-  _globals['_LISTBUDGETSRESPONSE']._serialized_start=418
-  _globals['_LISTBUDGETSRESPONSE']._serialized_end=488
-  _globals['_LISTRECEIPTSREQUEST']._serialized_start=490
-  _globals['_LISTRECEIPTSREQUEST']._serialized_end=613
-  _globals['_LISTRECEIPTSRESPONSE']._serialized_start=615
-  _globals['_LISTRECEIPTSRESPONSE']._serialized_end=709
-  _globals['_GETSPENDREQUEST']._serialized_start=711
-  _globals['_GETSPENDREQUEST']._serialized_end=813
-  _globals['_GETSPENDRESPONSE']._serialized_start=815
-  _globals['_GETSPENDRESPONSE']._serialized_end=874
-  _globals['_VERIFYLEDGERREQUEST']._serialized_start=876
-  _globals['_VERIFYLEDGERREQUEST']._serialized_end=897
-  _globals['_VERIFYLEDGERRESPONSE']._serialized_start=900
-  _globals['_VERIFYLEDGERRESPONSE']._serialized_end=1108
-  _globals['_CREATEKEYREQUEST']._serialized_start=1110
-  _globals['_CREATEKEYREQUEST']._serialized_end=1169
-  _globals['_CREATEKEYRESPONSE']._serialized_start=1171
-  _globals['_CREATEKEYRESPONSE']._serialized_end=1247
-  _globals['_LISTKEYSREQUEST']._serialized_start=1249
-  _globals['_LISTKEYSREQUEST']._serialized_end=1266
-  _globals['_LISTKEYSRESPONSE']._serialized_start=1268
-  _globals['_LISTKEYSRESPONSE']._serialized_end=1328
-  _globals['_REVOKEKEYREQUEST']._serialized_start=1330
-  _globals['_REVOKEKEYREQUEST']._serialized_end=1364
-  _globals['_REVOKEKEYRESPONSE']._serialized_start=1366
-  _globals['_REVOKEKEYRESPONSE']._serialized_end=1426
-  _globals['_GETCACHESTATSREQUEST']._serialized_start=1428
-  _globals['_GETCACHESTATSREQUEST']._serialized_end=1450
-  _globals['_GETCACHESTATSRESPONSE']._serialized_start=1453
-  _globals['_GETCACHESTATSRESPONSE']._serialized_end=1588
-  _globals['_INVALIDATECACHEREQUEST']._serialized_start=1590
-  _globals['_INVALIDATECACHEREQUEST']._serialized_end=1669
-  _globals['_INVALIDATECACHERESPONSE']._serialized_start=1671
-  _globals['_INVALIDATECACHERESPONSE']._serialized_end=1713
-  _globals['_ADMINSERVICE']._serialized_start=1716
-  _globals['_ADMINSERVICE']._serialized_end=2781
+  _globals['_PUTBUDGETREQUEST']._serialized_start=188
+  _globals['_PUTBUDGETREQUEST']._serialized_end=250
+  _globals['_PUTBUDGETRESPONSE']._serialized_start=252
+  _globals['_PUTBUDGETRESPONSE']._serialized_end=319
+  _globals['_DELETEBUDGETREQUEST']._serialized_start=321
+  _globals['_DELETEBUDGETREQUEST']._serialized_end=386
+  _globals['_DELETEBUDGETRESPONSE']._serialized_start=388
+  _globals['_DELETEBUDGETRESPONSE']._serialized_end=427
+  _globals['_LISTBUDGETSREQUEST']._serialized_start=429
+  _globals['_LISTBUDGETSREQUEST']._serialized_end=449
+  _globals['_LISTBUDGETSRESPONSE']._serialized_start=451
+  _globals['_LISTBUDGETSRESPONSE']._serialized_end=521
+  _globals['_LISTRECEIPTSREQUEST']._serialized_start=523
+  _globals['_LISTRECEIPTSREQUEST']._serialized_end=646
+  _globals['_LISTRECEIPTSRESPONSE']._serialized_start=648
+  _globals['_LISTRECEIPTSRESPONSE']._serialized_end=742
+  _globals['_GETSPENDREQUEST']._serialized_start=744
+  _globals['_GETSPENDREQUEST']._serialized_end=846
+  _globals['_GETSPENDRESPONSE']._serialized_start=848
+  _globals['_GETSPENDRESPONSE']._serialized_end=907
+  _globals['_VERIFYLEDGERREQUEST']._serialized_start=909
+  _globals['_VERIFYLEDGERREQUEST']._serialized_end=930
+  _globals['_VERIFYLEDGERRESPONSE']._serialized_start=933
+  _globals['_VERIFYLEDGERRESPONSE']._serialized_end=1141
+  _globals['_CREATEKEYREQUEST']._serialized_start=1143
+  _globals['_CREATEKEYREQUEST']._serialized_end=1202
+  _globals['_CREATEKEYRESPONSE']._serialized_start=1204
+  _globals['_CREATEKEYRESPONSE']._serialized_end=1280
+  _globals['_LISTKEYSREQUEST']._serialized_start=1282
+  _globals['_LISTKEYSREQUEST']._serialized_end=1299
+  _globals['_LISTKEYSRESPONSE']._serialized_start=1301
+  _globals['_LISTKEYSRESPONSE']._serialized_end=1361
+  _globals['_REVOKEKEYREQUEST']._serialized_start=1363
+  _globals['_REVOKEKEYREQUEST']._serialized_end=1397
+  _globals['_REVOKEKEYRESPONSE']._serialized_start=1399
+  _globals['_REVOKEKEYRESPONSE']._serialized_end=1459
+  _globals['_GETCACHESTATSREQUEST']._serialized_start=1461
+  _globals['_GETCACHESTATSREQUEST']._serialized_end=1483
+  _globals['_GETCACHESTATSRESPONSE']._serialized_start=1486
+  _globals['_GETCACHESTATSRESPONSE']._serialized_end=1764
+  _globals['_EXPLAINCACHEREQUEST']._serialized_start=1766
+  _globals['_EXPLAINCACHEREQUEST']._serialized_end=1841
+  _globals['_CACHENEIGHBOUR']._serialized_start=1843
+  _globals['_CACHENEIGHBOUR']._serialized_end=1921
+  _globals['_EXPLAINCACHERESPONSE']._serialized_start=1924
+  _globals['_EXPLAINCACHERESPONSE']._serialized_end=2139
+  _globals['_INVALIDATECACHEREQUEST']._serialized_start=2141
+  _globals['_INVALIDATECACHEREQUEST']._serialized_end=2220
+  _globals['_INVALIDATECACHERESPONSE']._serialized_start=2222
+  _globals['_INVALIDATECACHERESPONSE']._serialized_end=2264
+  _globals['_ADMINSERVICE']._serialized_start=2267
+  _globals['_ADMINSERVICE']._serialized_end=3431
 # @@protoc_insertion_point(module_scope)

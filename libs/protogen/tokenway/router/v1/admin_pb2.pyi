@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from tokenway.common.v1 import money_pb2 as _money_pb2
 from tokenway.common.v1 import principal_pb2 as _principal_pb2
+from tokenway.router.v1 import router_pb2 as _router_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -498,16 +499,37 @@ class GetCacheStatsResponse(_message.Message):
     ESTIMATED_WRONG_SHARE_FIELD_NUMBER: _builtins.int
     WRONG_SHARE_UPPER_BOUND_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
+    SEMANTIC_HITS_FIELD_NUMBER: _builtins.int
+    SHARED_FIELD_NUMBER: _builtins.int
+    SEMANTIC_SHED_FIELD_NUMBER: _builtins.int
+    AUDITED_FIELD_NUMBER: _builtins.int
+    REPORTED_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    CALIBRATED_THRESHOLD_FIELD_NUMBER: _builtins.int
     lookups: _builtins.int
-    """Lookups."""
+    """Lookups of questions that may be cached, since the start of the cache's process that answers."""
     hits: _builtins.int
     """Hits among them."""
     estimated_wrong_share: _builtins.float
-    """The estimated share of wrong hits."""
+    """The estimated share of wrong answers among semantic hits."""
     wrong_share_upper_bound: _builtins.float
     """Its upper bound."""
     entries: _builtins.int
     """Answers stored."""
+    semantic_hits: _builtins.int
+    """Hits that the semantic tier found."""
+    shared: _builtins.int
+    """Requests that followed another's generation."""
+    semantic_shed: _builtins.int
+    """Lookups that the semantic tier had no time for."""
+    audited: _builtins.int
+    """Would-be semantic hits that were generated anew to see whether they would have been right."""
+    reported: _builtins.int
+    """Wrong hits that callers have reported."""
+    labels: _builtins.int
+    """Labels that the estimate rests on."""
+    calibrated_threshold: _builtins.float
+    """The cosine that the calibrated tier demands at present; above 1: nothing is near enough."""
     def __init__(
         self,
         *,
@@ -516,14 +538,127 @@ class GetCacheStatsResponse(_message.Message):
         estimated_wrong_share: _builtins.float = ...,
         wrong_share_upper_bound: _builtins.float = ...,
         entries: _builtins.int = ...,
+        semantic_hits: _builtins.int = ...,
+        shared: _builtins.int = ...,
+        semantic_shed: _builtins.int = ...,
+        audited: _builtins.int = ...,
+        reported: _builtins.int = ...,
+        labels: _builtins.int = ...,
+        calibrated_threshold: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "estimated_wrong_share", b"estimated_wrong_share", "hits", b"hits", "lookups", b"lookups", "wrong_share_upper_bound", b"wrong_share_upper_bound"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audited", b"audited", "calibrated_threshold", b"calibrated_threshold", "entries", b"entries", "estimated_wrong_share", b"estimated_wrong_share", "hits", b"hits", "labels", b"labels", "lookups", b"lookups", "reported", b"reported", "semantic_hits", b"semantic_hits", "semantic_shed", b"semantic_shed", "shared", b"shared", "wrong_share_upper_bound", b"wrong_share_upper_bound"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetCacheStatsResponse: _TypeAlias = GetCacheStatsResponse  # noqa: Y015
+
+@_typing.final
+class ExplainCacheRequest(_message.Message):
+    """Asks what the cache makes of a question."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def request(self) -> _router_pb2.GenerateRequest:
+        """The question, as it would be asked."""
+
+    def __init__(
+        self,
+        *,
+        request: _router_pb2.GenerateRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainCacheRequest: _TypeAlias = ExplainCacheRequest  # noqa: Y015
+
+@_typing.final
+class CacheNeighbour(_message.Message):
+    """A stored answer near a question."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SIMILARITY_FIELD_NUMBER: _builtins.int
+    GUARD_FIELD_NUMBER: _builtins.int
+    source_request_id: _builtins.str
+    """The request that generated it."""
+    similarity: _builtins.float
+    """Cosine of the two questions' embeddings."""
+    guard: _builtins.str
+    """What the lexical guard says: "ok", "numbers", "negation"."""
+    def __init__(
+        self,
+        *,
+        source_request_id: _builtins.str = ...,
+        similarity: _builtins.float = ...,
+        guard: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["guard", b"guard", "similarity", b"similarity", "source_request_id", b"source_request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CacheNeighbour: _TypeAlias = CacheNeighbour  # noqa: Y015
+
+@_typing.final
+class ExplainCacheResponse(_message.Message):
+    """What the cache makes of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    BYPASS_REASON_FIELD_NUMBER: _builtins.int
+    SEMANTIC_BYPASS_REASON_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    PARTITION_FIELD_NUMBER: _builtins.int
+    STORED_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    NEIGHBOURS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model that would answer."""
+    bypass_reason: _builtins.str
+    """Empty when it may be cached; else why not."""
+    semantic_bypass_reason: _builtins.str
+    """Empty when the semantic tier may look; else why not."""
+    key: _builtins.str
+    """The exact key, hexadecimal."""
+    partition: _builtins.str
+    """The semantic partition, hexadecimal."""
+    stored: _builtins.bool
+    """True when an exact answer is stored."""
+    threshold: _builtins.float
+    """The cosine that the tier demands; 0 where it may not look."""
+    @_builtins.property
+    def neighbours(self) -> _containers.RepeatedCompositeFieldContainer[Global___CacheNeighbour]:
+        """The nearest entries, nearest first."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        bypass_reason: _builtins.str = ...,
+        semantic_bypass_reason: _builtins.str = ...,
+        key: _builtins.str = ...,
+        partition: _builtins.str = ...,
+        stored: _builtins.bool = ...,
+        threshold: _builtins.float = ...,
+        neighbours: _abc.Iterable[Global___CacheNeighbour] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_reason", b"bypass_reason", "key", b"key", "model", b"model", "neighbours", b"neighbours", "partition", b"partition", "semantic_bypass_reason", b"semantic_bypass_reason", "stored", b"stored", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainCacheResponse: _TypeAlias = ExplainCacheResponse  # noqa: Y015
 
 @_typing.final
 class InvalidateCacheRequest(_message.Message):
