@@ -120,6 +120,9 @@ class Cache(InnerService):
 
     listen: Address = "127.0.0.1:50052"
     max_answer_bytes: int = Field(default=256 << 10, ge=1, le=4 << 20)
+    max_entries: int = Field(
+        default=100_000, ge=1, le=10_000_000, description="questions in the semantic index, 2 KB of memory each"
+    )
 
 
 class Budget(InnerService):
@@ -241,6 +244,12 @@ class CachePolicy(Section):
     scope: Literal["organisation", "team", "user", "key"] = "organisation"
     ttl_seconds: float = Field(default=3_600, gt=0, le=30 * 86_400)
     reuse_sampled: bool = Field(default=False, description="also answers drawn at a temperature above 0")
+    tier: Literal["exact", "strict", "balanced", "calibrated"] = Field(
+        default="exact", description="how like a stored question another may be; a request may only be stricter"
+    )
+    wrong_share: float = Field(
+        default=0.05, gt=0, le=0.5, description="calibrated: the most of its semantic hits that may be wrong"
+    )
 
 
 GuardAction = Literal["off", "redact", "block"]

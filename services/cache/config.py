@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Self
 
 from libs.errors import Reason, TokenwayError
@@ -20,6 +21,10 @@ class CacheConfig:
     drain_seconds: float
     redis_url: str
     max_answer_bytes: int
+    # Rows of the semantic index.
+    max_entries: int = 100_000
+    # Of each organisation with a semantic tier: the most of its semantic hits that may be wrong.
+    wrong_shares: Mapping[str, float] = field(default_factory=dict)
     # The router waits 20 ms for a verdict. This is the most that a Fill, which nobody waits for, may take of Redis at a
     # time; and more than a pause of this process, which must not pass for an outage of Redis.
     redis_timeout_seconds: float = 0.25
@@ -34,7 +39,18 @@ class CacheConfig:
             drain_seconds=section.drain_seconds,
             redis_url=_redis_url(settings),
             max_answer_bytes=section.max_answer_bytes,
+            max_entries=section.max_entries,
+            wrong_shares={
+                each.name: each.cache.wrong_share
+                for each in settings.organisations
+                if each.cache.enabled and each.cache.tier != "exact"
+            },
         )
+
+    @property
+    def semantic(self) -> bool:
+        """Does anyone need the encoder and the index?"""
+        return bool(self.wrong_shares)
 
 
 def _redis_url(settings: Settings) -> str:

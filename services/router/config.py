@@ -10,6 +10,7 @@ from libs.money import Price
 from libs.resilience.retry import Retry
 from libs.rpc.tls import Tls
 from libs.settings import schema
+from services.router.domain.ask import CacheTier
 from services.router.domain.catalogue import Model
 from services.router.domain.guards.policy import Action, GuardPolicy, Pattern, Pii
 from services.router.domain.ports import CachePolicy
@@ -89,7 +90,8 @@ def _price(price: schema.Price) -> Price:
 
 
 def _policy(policy: schema.CachePolicy) -> CachePolicy:
-    return CachePolicy(policy.enabled, policy.scope, policy.ttl_seconds, policy.reuse_sampled)
+    tier = CacheTier[policy.tier.upper()]
+    return CachePolicy(policy.enabled, policy.scope, policy.ttl_seconds, policy.reuse_sampled, tier)
 
 
 def _guards(guards: schema.Guards) -> GuardPolicy:

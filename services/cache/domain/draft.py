@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from libs.errors import FieldViolation, invalid_request
-from services.cache.domain.model import AnswerEnd, AnswerPart, FinishReason, Question, TopLogprobs
+from services.cache.domain.model import AnswerEnd, AnswerPart, FinishReason, Question, Tier, TopLogprobs
 from services.cache.domain.stats import FillResult
 
 # What a number costs where it is stored, about.
@@ -22,6 +22,8 @@ class FillOrder:
     tags: tuple[str, ...] = ()
     # The span of the request that generated the answer; empty without one.
     traceparent: str = ""
+    # Above exact, other questions may find it too.
+    tier: Tier = Tier.EXACT
 
 
 @dataclass(frozen=True, slots=True)

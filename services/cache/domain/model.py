@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from libs.generation.question import Question as Input
 from libs.money import Usage
@@ -16,6 +16,19 @@ class Scope(StrEnum):
     TEAM = "team"
     USER = "user"
     KEY = "key"
+
+
+class Tier(IntEnum):
+    """How like a stored question this one must be for its answer: the numbers of the router's CacheControl.Tier."""
+
+    # The same question.
+    EXACT = 1
+    # Cosine 0.95 and the lexical guard.
+    STRICT = 2
+    # Cosine 0.90 and the lexical guard.
+    BALANCED = 3
+    # The guard, and a threshold that keeps the share of wrong hits below the organisation's bound.
+    CALIBRATED = 4
 
 
 @dataclass(frozen=True, slots=True)

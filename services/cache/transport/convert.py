@@ -12,7 +12,7 @@ from libs.rpc.money import usage_to_proto
 from services.cache.domain.draft import FillEvent, FillOrder, NotUnderstood
 from services.cache.domain.explain import Explanation
 from services.cache.domain.lookup import Bypass, Found, Hit, Miss
-from services.cache.domain.model import Principal, Question, Scope, StoredAnswer
+from services.cache.domain.model import Principal, Question, Scope, StoredAnswer, Tier
 from services.cache.domain.ports import Everything, OfModel, Selection, WithTag
 from services.cache.domain.stats import Counts, FillResult, Verdict
 from services.cache.transport import convert_answer
@@ -31,6 +31,7 @@ _SCOPES = {
     pb.CACHE_SCOPE_USER: Scope.USER,
     pb.CACHE_SCOPE_KEY: Scope.KEY,
 }
+_TIERS = frozenset(Tier)
 
 
 def question_of(message: pb.LookupRequest | pb.ExplainRequest | pb.FillHeader) -> Question:
@@ -62,6 +63,11 @@ def question_of(message: pb.LookupRequest | pb.ExplainRequest | pb.FillHeader) -
         reuse_sampled=asked.reuse_sampled,
         understood=understood,
     )
+
+
+def tier_of(message: pb.LookupRequest | pb.ExplainRequest | pb.FillHeader) -> Tier:
+    """The most that is allowed; exact where nothing is said, or what this version does not know."""
+    return Tier(message.tier) if message.tier in _TIERS else Tier.EXACT
 
 
 async def fill_events(requests: AsyncIterator[pb.FillRequest], *, traceparent: str) -> AsyncGenerator[FillEvent, None]:
@@ -168,4 +174,5 @@ def _fill_order(header: pb.FillHeader, traceparent: str) -> FillOrder:
         ttl_seconds=seconds,
         tags=tuple(dict.fromkeys(header.tags)),
         traceparent=traceparent,
+        tier=tier_of(header),
     )

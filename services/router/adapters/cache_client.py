@@ -44,7 +44,7 @@ class CacheClient:
         self._log = structlog.get_logger("cache_client")
 
     async def lookup(self, question: CacheQuestion) -> CachedAnswer | CacheVerdict:
-        request = pb.LookupRequest(question=_question(question))
+        request = pb.LookupRequest(question=_question(question), tier=question.tier)
         try:
             async with self._client.stream(_LOOKUP, request, timeout_seconds=self._lookup_seconds * 10) as stream:
                 return await self._read(stream)
@@ -100,7 +100,9 @@ async def _fill(
     question: CacheQuestion, request_id: str, deltas: Sequence[Delta], stored: pb.Stored
 ) -> AsyncIterator[pb.FillRequest]:
     tags = [f"{key}={value}" for key, value in sorted(question.ask.labels.items())]
-    header = pb.FillHeader(question=_question(question), request_id=request_id, ttl=_ttl(question), tags=tags)
+    header = pb.FillHeader(
+        question=_question(question), request_id=request_id, ttl=_ttl(question), tags=tags, tier=question.tier
+    )
     yield pb.FillRequest(header=header)
     whole = generation_pb2.Delta()
     for delta in deltas:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from libs.generation.question import Conversation, Image, Message, Question, Text, ToolCall, ToolResult
 
@@ -32,6 +32,15 @@ class CacheMode(StrEnum):
     REFRESH = "refresh"
 
 
+class CacheTier(IntEnum):
+    """How like a stored question this one must be: the numbers of CacheControl.Tier. Less is stricter."""
+
+    EXACT = 1
+    STRICT = 2
+    BALANCED = 3
+    CALIBRATED = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """One request. An empty model leaves the choice to the router; a higher priority number is more urgent."""
@@ -40,6 +49,8 @@ class Ask:
     model: str = ""
     requirements: Requirements = Requirements()
     cache_mode: CacheMode = CacheMode.POLICY
+    # The most; the organisation's policy may allow less.
+    cache_tier: CacheTier = CacheTier.CALIBRATED
     cache_ttl_seconds: float | None = None
     priority: int = 0
     labels: dict[str, str] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from libs.errors import Reason
 from libs.money import Price, Usage
 from services.router.domain.answer import CachedFrom, CacheVerdict, Delta, FinishReason, Outcome, Receipt
-from services.router.domain.ask import Ask
+from services.router.domain.ask import Ask, CacheTier
 from services.router.domain.catalogue import Model
 from services.router.domain.guards.policy import GuardWatcher
 from services.router.domain.principal import Principal
@@ -84,6 +84,7 @@ class CachePolicy:
     scope: Literal["organisation", "team", "user", "key"] = "organisation"
     ttl_seconds: float = 3_600
     reuse_sampled: bool = False
+    tier: CacheTier = CacheTier.EXACT
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,11 @@ class CacheQuestion:
     model: Model
     principal: Principal
     policy: CachePolicy
+
+    @property
+    def tier(self) -> CacheTier:
+        """A request may only be stricter than its organisation."""
+        return min(self.policy.tier, self.ask.cache_tier)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from libs.errors import FieldViolation, invalid_request
 from libs.generation.rules import broken_rules
 from libs.rpc.generation import discard_unknown_fields, question_from_proto
 from libs.settings.schema import ALLOWED, NAME
-from services.router.domain.ask import Ask, CacheMode, Requirements
+from services.router.domain.ask import Ask, CacheMode, CacheTier, Requirements
 from tokenway.common.v1 import generation_pb2
 from tokenway.router.v1 import router_pb2 as pb
 
@@ -23,6 +23,7 @@ _MODES = {
     pb.CacheControl.MODE_READ_ONLY: CacheMode.READ_ONLY,
     pb.CacheControl.MODE_REFRESH: CacheMode.REFRESH,
 }
+_TIERS = {pb.CacheControl.TIER_UNSPECIFIED: CacheTier.CALIBRATED, **{each.value: each for each in CacheTier}}
 # In the engine a lower number is sooner.
 _PRIORITIES = {
     pb.PRIORITY_UNSPECIFIED: 0,
@@ -49,6 +50,7 @@ def ask_from_proto(message: pb.GenerateRequest, *, max_prompt_bytes: int, within
         model=message.model,
         requirements=_requirements(message.requirements),
         cache_mode=CacheMode.OFF if newer else _MODES[message.cache.mode],
+        cache_tier=_TIERS[message.cache.tier],
         cache_ttl_seconds=_seconds(message.cache.ttl) if message.cache.HasField("ttl") else None,
         priority=_PRIORITIES[message.priority],
         labels=dict(message.labels),
@@ -88,6 +90,8 @@ def _broken(message: pb.GenerateRequest, max_prompt_bytes: int) -> Iterator[Fiel
         yield FieldViolation("request", f"has {size} bytes: send at most {max_prompt_bytes}")
     if message.cache.mode not in _MODES:
         yield FieldViolation("request.cache.mode", f"is {message.cache.mode}, which is no mode: see CacheControl.Mode")
+    if message.cache.tier not in _TIERS:
+        yield FieldViolation("request.cache.tier", f"is {message.cache.tier}, which is no tier: see CacheControl.Tier")
     if message.priority not in _PRIORITIES:
         yield FieldViolation("request.priority", f"is {message.priority}, which is no priority: see Priority")
     for name, duration in (

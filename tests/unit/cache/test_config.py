@@ -44,4 +44,22 @@ def test_an_embedded_redis_that_nobody_started_is_refused_with_what_to_do() -> N
 def test_the_rest_is_the_file_s() -> None:
     config = CacheConfig.from_settings(settings(redis_url="redis://one"))
     assert (config.listen, config.metrics_listen) == ("127.0.0.1:50052", "127.0.0.1:0")
-    assert (config.drain_seconds, config.max_answer_bytes) == (30, 256 << 10)
+    assert (config.drain_seconds, config.max_answer_bytes, config.max_entries) == (30, 256 << 10, 100_000)
+
+
+@pytest.mark.parametrize(
+    ("policy", "wrong_shares"),
+    [
+        ({}, {}),
+        ({"tier": "balanced"}, {"acme": 0.05}),
+        ({"tier": "calibrated", "wrong_share": 0.01}, {"acme": 0.01}),
+        ({"tier": "balanced", "enabled": False}, {}),
+    ],
+)
+def test_the_semantic_tier_is_there_for_the_organisations_that_have_one(
+    policy: dict[str, object], wrong_shares: dict[str, float]
+) -> None:
+    organisations = [{"name": "acme", "cache": policy}, {"name": "globex"}]
+    given = {"models": [MODEL], "organisations": organisations, "stores": {"redis_url": "redis://one"}}
+    config = CacheConfig.from_settings(Settings.model_validate(given))
+    assert (config.wrong_shares, config.semantic) == (wrong_shares, bool(wrong_shares))

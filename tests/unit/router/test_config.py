@@ -6,6 +6,7 @@ from pathlib import Path
 
 from libs.settings import schema
 from services.router.config import RouterConfig
+from services.router.domain.ask import CacheTier
 from services.router.domain.guards.policy import Action, Pattern, Pii
 from tests.mesh.in_process import organisations, settings
 
@@ -34,6 +35,13 @@ def test_an_organisation_without_guards_has_none(tmp_path: Path) -> None:
     assert (policy.output[Pii.CARD], policy.output[Pii.EMAIL]) == (Action.OFF, Action.REDACT)
     assert policy.patterns == (Pattern("falcon", "falcon", Action.BLOCK, Action.REDACT),)
     assert policy.restore
+
+
+def test_the_cache_s_tier_is_exact_where_the_file_is_silent(tmp_path: Path) -> None:
+    first, second = organisations()
+    given = (first.model_copy(update={"cache": schema.CachePolicy(tier="balanced")}), second)
+    policies = RouterConfig.from_settings(settings(tmp_path, "redis://localhost", organisations=given)).cache_policies
+    assert [each.tier for each in policies.values()] == [CacheTier.BALANCED, CacheTier.EXACT]
 
 
 def test_cached_input_costs_what_input_costs_where_the_file_is_silent(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from libs.clock import Clock
 from libs.errors import FieldViolation, Reason, TokenwayError, invalid_request
-from services.router.domain.ask import Ask
+from services.router.domain.ask import Ask, CacheTier
 from services.router.domain.guards.answer_guard import AnswerGuard, OutputGuard, Unguarded
 from services.router.domain.guards.placeholders import RESTORE, Placeholders
 from services.router.domain.guards.policy import TIME_LIMIT, Action, Direction, GuardPolicy, GuardWatcher, Verdict
@@ -67,7 +67,8 @@ class Guard:
             if not found:
                 return ask
             question = await _for(texts, lambda: redacted(ask.question, texts, placeholders))
-            return replace(ask, question=question)
+            # Two people's data may be redacted to much the same words.
+            return replace(ask, question=question, cache_tier=CacheTier.EXACT)
 
     def _answer_guard(self, placeholders: Placeholders) -> OutputGuard:
         scanner = self._restoring if self._restoring and placeholders else self._of_answer

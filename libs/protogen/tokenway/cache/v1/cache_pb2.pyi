@@ -323,12 +323,15 @@ class FillHeader(_message.Message):
     TTL_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     LEAD_TOKEN_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request that generated the answer."""
     lead_token: _builtins.str
     """Of a leader: the name of the generation. What follows is handed on to its followers as it comes, whatever its end;
     a stream that breaks off makes one of them the leader.
     """
+    tier: _builtins.int
+    """The most that the semantic tier may make of the answer, as in LookupRequest: 0 or 1: exact questions alone find it."""
     @_builtins.property
     def question(self) -> Global___Question:
         """The question, the same as in the lookup."""
@@ -349,10 +352,11 @@ class FillHeader(_message.Message):
         ttl: _duration_pb2.Duration | None = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
         lead_token: _builtins.str = ...,
+        tier: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["question", b"question", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lead_token", b"lead_token", "question", b"question", "request_id", b"request_id", "tags", b"tags", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lead_token", b"lead_token", "question", b"question", "request_id", b"request_id", "tags", b"tags", "tier", b"tier", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
