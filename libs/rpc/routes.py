@@ -28,24 +28,23 @@ class Route:
 def routes(
     file: FileDescriptor,
     service: str,
-    servicer: object,
-    *,
+    *servicers: object,
     not_served: frozenset[str] = frozenset(),
     endless: frozenset[str] = frozenset(),
 ) -> tuple[Route, ...]:
-    """A route for every RPC of a service, by the servicer's method of the same name.
+    """A route for every RPC of a service, by the method of the same name of one of the servicers.
 
     What the proto defines and nobody serves yet has to be named in `not_served`, and answers NOT_SERVED; a TypeError
     names what is missing or said twice, at start and not at the first call.
     """
     described = file.services_by_name[service]
-    for name in described.methods_by_name:
-        if hasattr(servicer, name) == (name in not_served):
-            raise TypeError(f"{described.full_name}.{name} must be either served or named in not_served")
-    return tuple(
-        Route(_method(each), getattr(servicer, each.name, None) or _not_served(each), each.name in endless)
-        for each in described.methods
-    )
+    handlers: dict[str, Handler] = {}
+    for rpc in described.methods:
+        served: list[Handler] = [getattr(each, rpc.name) for each in servicers if hasattr(each, rpc.name)]
+        if len(served) + (rpc.name in not_served) != 1:
+            raise TypeError(f"{described.full_name}.{rpc.name} must be either served, once, or named in not_served")
+        handlers[rpc.name] = served[0] if served else _not_served(rpc)
+    return tuple(Route(_method(each), handlers[each.name], each.name in endless) for each in described.methods)
 
 
 def _method(described: MethodDescriptor) -> Method[Any, Any]:

@@ -12,6 +12,7 @@ from libs.background import Background
 from libs.errors import Reason
 from libs.redis_client import redis_client, require
 from libs.rpc.client import Client
+from libs.rpc.routes import Route
 from libs.rpc.runtime import Runtime
 from libs.rpc.server import RpcServer
 from services.router.adapters.audit import Audit
@@ -28,6 +29,7 @@ from services.router.domain.generate import Generate, Policy
 from services.router.domain.ports import Budget, Cache, Engines, Keys
 from services.router.transport.admin_servicer import AdminServicer
 from services.router.transport.authentication import authentication
+from services.router.transport.cache_admin_servicer import CacheAdminServicer
 from services.router.transport.convert import receipt_to_proto
 from services.router.transport.servicer import RouterServicer, router_routes
 
@@ -47,11 +49,9 @@ async def serve(
     """Serves until the block is left. A dependency that is given is used, and not closed; the others are built here."""
     async with AsyncExitStack() as stack:
         # Built first, ended last: settlements still need their clients while the server drains.
+        cache_service = await _client(config.cache_address, "cache", runtime, stack)
         tools = Tools(
-            cache=cache
-            or CacheClient(
-                await _client(config.cache_address, "cache", runtime, stack), lookup_seconds=config.cache_lookup_seconds
-            ),
+            cache=cache or CacheClient(cache_service, lookup_seconds=config.cache_lookup_seconds),
             background=Background(drain_seconds=config.drain_seconds),
             watcher=OtelWatcher(tracer=runtime.tracer, registry=runtime.registry),
             clock=runtime.clock,
@@ -75,22 +75,25 @@ async def serve(
         keys = keys or await _keys(config, runtime, stack)
         await stack.enter_async_context(tools.background)
         servicer = RouterServicer(generate=generate, max_prompt_bytes=config.max_prompt_bytes)
+        audit = Audit()
         admin = AdminServicer(
             budget=budget_service,
-            audit=Audit(),
+            audit=audit,
             clock=runtime.clock,
             models=frozenset(each.name for each in config.models),
         )
-        yield await stack.enter_async_context(_server(config, runtime, (servicer, admin), keys))
+        cache_admin = CacheAdminServicer(
+            cache=cache_service, generate=generate, audit=audit, max_prompt_bytes=config.max_prompt_bytes
+        )
+        routes = router_routes(servicer, admin, cache_admin)
+        yield await stack.enter_async_context(_server(config, runtime, routes, keys))
 
 
-def _server(
-    config: RouterConfig, runtime: Runtime, servicers: tuple[RouterServicer, AdminServicer], keys: Keys
-) -> RpcServer:
+def _server(config: RouterConfig, runtime: Runtime, routes: tuple[Route, ...], keys: Keys) -> RpcServer:
     return RpcServer(
         name="router",
         listen=config.listen,
-        routes=router_routes(*servicers),
+        routes=routes,
         runtime=runtime,
         public=True,
         tls=config.tls,

@@ -30,9 +30,11 @@ from tests.mesh.in_process import KEY, Mesh, events, limit, organisations, quest
 from tokenway.common.v1 import money_pb2 as money
 from tokenway.common.v1.principal_pb2 import ApiKey, Principal
 from tokenway.router.v1 import admin_pb2 as pb
+from tokenway.router.v1.router_pb2 import CacheControl
 
 ADMIN_KEY, OTHER_ADMIN_KEY = "tw_key-of-the-administrator", "tw_key-of-another-administrator"
 SERVED = ("PutBudget", "DeleteBudget", "ListBudgets", "ListReceipts", "CreateKey", "ListKeys", "RevokeKey")
+CACHE_SERVED = ("GetCacheStats", "InvalidateCache", "ExplainCache")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ async def test_a_key_may_use_the_models_it_was_made_for_until_it_expires(redis_u
         assert await world.until_refused(made.secret, Reason.KEY_EXPIRED) < 3
 
 
-@pytest.mark.parametrize("name", SERVED)
+@pytest.mark.parametrize("name", [*SERVED, *CACHE_SERVED])
 async def test_a_caller_administers_nothing(redis_url: str, name: str) -> None:
     async with administered(redis_url) as world:
         asked: Method[Any, Any] = method(
@@ -156,14 +158,45 @@ async def test_a_caller_administers_nothing(redis_url: str, name: str) -> None:
         assert len(await world.admin.list_keys()) == 2
 
 
-@pytest.mark.parametrize("name", ["GetCacheStats", "InvalidateCache"])
-async def test_the_administration_of_the_cache_is_defined_and_not_served_yet(redis_url: str, name: str) -> None:
+async def test_the_cache_is_explained_counted_and_emptied_for_its_own_organisation_alone(redis_url: str) -> None:
     async with administered(redis_url) as world:
-        asked: Method[Any, Any] = method(
-            pb.DESCRIPTOR, "AdminService", name, getattr(pb, f"{name}Request"), getattr(pb, f"{name}Response")
-        )
-        async with calling(RouterAddress(world.mesh.address, ADMIN_KEY)) as client:
-            await refused(client.unary(asked, asked.request(), timeout_seconds=5), Reason.NOT_SERVED)
+        asked = question("hello", labels={"doc": "1"})
+        before = await world.admin.explain_cache(asked)
+        await events(world.mesh, asked)
+        await events(world.mesh, asked)
+        after, elsewhere = await world.admin.explain_cache(asked), await world.other.explain_cache(asked)
+        counted, foreign = await world.admin.get_cache_stats(), await world.other.get_cache_stats()
+        untouched = await world.other.invalidate_cache(pb.InvalidateCacheRequest(all=True))
+        dropped = await world.admin.invalidate_cache(pb.InvalidateCacheRequest(tag="doc=1"))
+
+        assert (before.model, before.bypass_reason, before.stored) == ("small", "", False)
+        assert (after.stored, after.key) == (True, before.key)
+        assert (elsewhere.stored, elsewhere.key == before.key) == (False, False)
+        assert (counted.lookups, counted.hits) == (2, 1)
+        assert (foreign.lookups, foreign.hits) == (0, 0)
+        assert (untouched, dropped) == (0, 1)
+        assert not (await world.admin.explain_cache(asked)).stored
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"temperature": 1}, "temperature"),
+        ({"cache": CacheControl(mode=CacheControl.MODE_OFF)}, "mode_off"),
+        ({"cache": CacheControl(mode=CacheControl.MODE_REFRESH)}, "mode_refresh"),
+    ],
+)
+async def test_a_question_that_the_cache_is_not_asked_says_why(
+    redis_url: str, fields: dict[str, Any], reason: str
+) -> None:
+    async with administered(redis_url) as world:
+        assert (await world.admin.explain_cache(question("hello", **fields))).bypass_reason == reason
+
+
+async def test_what_is_dropped_from_the_cache_has_to_be_named(redis_url: str) -> None:
+    async with administered(redis_url) as world:
+        error = await refused(world.admin.invalidate_cache(pb.InvalidateCacheRequest()), Reason.INVALID_REQUEST)
+        assert [each.field for each in error.fields] == ["what"]
 
 
 async def test_an_administrator_sees_and_touches_nothing_of_another_organisation(redis_url: str) -> None:
@@ -285,6 +318,7 @@ async def test_a_change_is_one_line_and_a_mark_on_the_span_and_a_secret_is_nowhe
         await world.admin.list_keys()
         await world.outcome(made.secret)
         await world.admin.revoke_key("ci")
+        await world.admin.invalidate_cache(pb.InvalidateCacheRequest(model="small"))
         await world.until_refused(made.secret, Reason.KEY_REVOKED)
         await refused(world.admin.create_key(key("ci")), Reason.INVALID_REQUEST)
 
@@ -296,6 +330,7 @@ async def test_a_change_is_one_line_and_a_mark_on_the_span_and_a_secret_is_nowhe
             ("PutBudget", "team:ops day requests, soft = 60"),
             ("DeleteBudget", "key:ci day"),
             ("RevokeKey", "key ci"),
+            ("InvalidateCache", "answers of model small: 0 dropped"),
         ]
         assert {(line["level"], line["organisation"], line["key_id"]) for line in audit} == {("info", "acme", "admin")}
         marked = [each for each in world.mesh.recorded.spans() if "tokenway.admin.change" in (each.attributes or {})]

@@ -159,7 +159,7 @@ async def test_a_call_without_any_metadata_is_unauthenticated(redis_url: str) ->
 
 async def test_what_is_defined_and_not_built_says_so(redis_url: str) -> None:
     async with default_mesh(redis_url) as mesh, grpc.aio.insecure_channel(mesh.address) as channel:
-        send: Any = channel.unary_unary("/tokenway.router.v1.AdminService/GetCacheStats")
+        send: Any = channel.unary_unary("/tokenway.router.v1.RouterService/Embed")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await send(b"", metadata=(("authorization", f"Bearer {KEY}"),))
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -93,6 +93,19 @@ def test_what_is_not_served_says_so(mesh: Tokenway) -> None:
     assert "'1.5' is no number of requests" in no_number.stderr
 
 
+def test_the_cache_is_explained_counted_and_emptied(mesh: Tokenway) -> None:
+    mesh.run("chat", "what is stored?")
+    explained = json.loads(mesh.run("cache", "explain", "what is stored?", "--json").stdout)
+    counted = json.loads(mesh.run("cache", "stats", "--json").stdout)
+    dropped = mesh.run("cache", "invalidate", "--all").stdout
+    again = mesh.run("cache", "explain", "what is stored?").stdout
+
+    assert (explained["model"], explained["stored"]) == ("small", True)
+    assert int(counted["lookups"]) > 0
+    assert re.fullmatch(r"[1-9]\d* dropped\n", dropped)
+    assert re.search(r"^exact cache +nothing stored$", again, re.MULTILINE)
+
+
 def ask_with(mesh: Tokenway, key: str) -> int:
     """The exit code of a question with that key, not from the cache."""
     mesh.environment["TOKENWAY_API_KEY"] = key

@@ -24,8 +24,8 @@ class Commands(Pages):
     """
 
     NAMES = (
-        *("demo", "up", "chat", "models", "explain", "trace", "keys", "budget", "spend", "config"),
-        *("doctor", "completion", "help"),
+        *("demo", "up", "chat", "models", "explain", "trace", "keys", "budget", "spend", "cache"),
+        *("config", "doctor", "completion", "help"),
     )
 
     def list_commands(self, ctx: click.Context) -> list[str]:

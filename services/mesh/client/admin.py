@@ -11,6 +11,7 @@ from services.mesh.client.router import RouterAddress, calling
 from tokenway.common.v1.money_pb2 import Budget, BudgetState, Spend
 from tokenway.common.v1.principal_pb2 import ApiKey
 from tokenway.router.v1 import admin_pb2 as pb
+from tokenway.router.v1.router_pb2 import GenerateRequest
 
 _FILE, _SERVICE = pb.DESCRIPTOR, "AdminService"
 PUT_BUDGET = method(_FILE, _SERVICE, "PutBudget", pb.PutBudgetRequest, pb.PutBudgetResponse)
@@ -21,6 +22,9 @@ GET_SPEND = method(_FILE, _SERVICE, "GetSpend", pb.GetSpendRequest, pb.GetSpendR
 VERIFY_LEDGER = method(_FILE, _SERVICE, "VerifyLedger", pb.VerifyLedgerRequest, pb.VerifyLedgerResponse)
 CREATE_KEY = method(_FILE, _SERVICE, "CreateKey", pb.CreateKeyRequest, pb.CreateKeyResponse)
 LIST_KEYS = method(_FILE, _SERVICE, "ListKeys", pb.ListKeysRequest, pb.ListKeysResponse)
+GET_CACHE_STATS = method(_FILE, _SERVICE, "GetCacheStats", pb.GetCacheStatsRequest, pb.GetCacheStatsResponse)
+INVALIDATE_CACHE = method(_FILE, _SERVICE, "InvalidateCache", pb.InvalidateCacheRequest, pb.InvalidateCacheResponse)
+EXPLAIN_CACHE = method(_FILE, _SERVICE, "ExplainCache", pb.ExplainCacheRequest, pb.ExplainCacheResponse)
 REVOKE_KEY = method(_FILE, _SERVICE, "RevokeKey", pb.RevokeKeyRequest, pb.RevokeKeyResponse)
 
 _TIMEOUT_SECONDS = 15.0
@@ -79,6 +83,19 @@ class AdminClient:
         """Ends a key."""
         request = pb.RevokeKeyRequest(key_id=key_id)
         return (await self._client.unary(REVOKE_KEY, request, timeout_seconds=_TIMEOUT_SECONDS)).key
+
+    async def get_cache_stats(self) -> pb.GetCacheStatsResponse:
+        """The cache's figures."""
+        return await self._client.unary(GET_CACHE_STATS, pb.GetCacheStatsRequest(), timeout_seconds=_TIMEOUT_SECONDS)
+
+    async def invalidate_cache(self, request: pb.InvalidateCacheRequest) -> int:
+        """Drops answers, and says how many."""
+        return (await self._client.unary(INVALIDATE_CACHE, request, timeout_seconds=_TIMEOUT_SECONDS)).dropped
+
+    async def explain_cache(self, question: GenerateRequest) -> pb.ExplainCacheResponse:
+        """What the cache makes of a question."""
+        request = pb.ExplainCacheRequest(request=question)
+        return await self._client.unary(EXPLAIN_CACHE, request, timeout_seconds=_TIMEOUT_SECONDS)
 
 
 @asynccontextmanager

@@ -17,12 +17,14 @@ from libs.rpc.method import method
 from libs.rpc.money import usage_from_proto, usage_to_proto
 from services.router.adapters.principal import principal_to_proto
 from services.router.domain.answer import CachedFrom, CacheVerdict, Delta, FinishReason
+from services.router.domain.cache_explanation import CacheExplanation, CacheNeighbour
 from services.router.domain.ports import CachedAnswer, CacheQuestion
 from tokenway.cache.v1 import cache_pb2 as pb
 from tokenway.common.v1 import generation_pb2
 
 _LOOKUP = method(pb.DESCRIPTOR, "CacheService", "Lookup", pb.LookupRequest, pb.LookupResponse)
 _FILL = method(pb.DESCRIPTOR, "CacheService", "Fill", pb.FillRequest, pb.FillResponse)
+_EXPLAIN = method(pb.DESCRIPTOR, "CacheService", "Explain", pb.ExplainRequest, pb.ExplainResponse)
 _SCOPES = {
     "organisation": pb.CACHE_SCOPE_ORGANISATION,
     "team": pb.CACHE_SCOPE_TEAM,
@@ -30,6 +32,7 @@ _SCOPES = {
     "key": pb.CACHE_SCOPE_KEY,
 }
 _FILL_TIMEOUT_SECONDS = 2.0
+_EXPLAIN_TIMEOUT_SECONDS = 5.0
 _VERDICTS = {pb.VERDICT_MISS: CacheVerdict.MISS, pb.VERDICT_BYPASS: CacheVerdict.BYPASSED}
 _REASONS = {generation_pb2.FinishReason.Value(f"FINISH_REASON_{each}"): each for each in FinishReason}
 _REASONS_BACK = {reason: number for number, reason in _REASONS.items()}
@@ -67,6 +70,22 @@ class CacheClient:
             await self._client.unary(_FILL, messages, timeout_seconds=_FILL_TIMEOUT_SECONDS, outlives_caller=True)
         except TokenwayError as error:
             self._log.info("fill failed, the answer is not cached", error=repr(error))
+
+    async def explain(self, question: CacheQuestion) -> CacheExplanation:
+        request = pb.ExplainRequest(question=_question(question), tier=question.tier)
+        found = await self._client.unary(_EXPLAIN, request, timeout_seconds=_EXPLAIN_TIMEOUT_SECONDS)
+        return CacheExplanation(
+            model=question.model.name,
+            bypass_reason=found.bypass_reason,
+            semantic_bypass_reason=found.semantic_bypass_reason,
+            key=found.key,
+            partition=found.partition,
+            stored=found.stored,
+            threshold=found.threshold,
+            neighbours=tuple(
+                CacheNeighbour(each.source_request_id, each.similarity, each.guard) for each in found.neighbours
+            ),
+        )
 
     async def _read(self, stream: Stream[pb.LookupResponse]) -> CachedAnswer | CacheVerdict:
         messages = aiter(stream)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from libs.errors import FieldViolation, Reason, TokenwayError, invalid_request
 from libs.resilience.retry import Retry
@@ -14,6 +14,7 @@ from services.router.domain.admission import Admission
 from services.router.domain.answer import Event, Receipt
 from services.router.domain.answering import Answering, Tools
 from services.router.domain.ask import Ask
+from services.router.domain.cache_explanation import CacheExplanation
 from services.router.domain.catalogue import Model
 from services.router.domain.engine_wait import EngineWait
 from services.router.domain.guards.answer_guard import Unguarded
@@ -22,8 +23,11 @@ from services.router.domain.guards.policy import GuardPolicy
 from services.router.domain.ports import Budget, CachePolicy, CacheQuestion, Engines, PassedLimit
 from services.router.domain.principal import Principal
 from services.router.domain.route import Plan, require_candidates, route
-from services.router.domain.storing import Storing
+from services.router.domain.storing import READING, Storing
 from services.router.domain.trying import Trying
+
+# Why the cache is not asked where the organisation's policy says so.
+_DISABLED = "disabled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,20 @@ class Generate:
         self._check_model(ask, principal)
         return route(ask, models=self._models, principal=principal, ready=self._engines.ready)
 
+    async def explain_cache(self, ask: Ask, principal: Principal) -> CacheExplanation:
+        """What the cache would make of a request, on its way through the same guards to the same model.
+
+        Raises what the request would: CONTENT_REFUSED, NO_MODEL_QUALIFIES; SERVICE_UNAVAILABLE without the cache.
+        """
+        guarded = await self._guarded(ask, principal)
+        question = self._cache_question(guarded, require_candidates(self.explain(guarded.ask, principal)), principal)
+        explanation = await self._tools.cache.explain(question)
+        if not question.policy.enabled:
+            return replace(explanation, bypass_reason=_DISABLED)
+        if ask.cache_mode not in READING:
+            return replace(explanation, bypass_reason=f"mode_{ask.cache_mode}")
+        return explanation
+
     def models(self, principal: Principal) -> list[tuple[Model, bool]]:
         """The models that a principal may use and whether each is ready, cheapest output first."""
         allowed = [each for each in self._models if principal.may_use(each.name)]
@@ -111,8 +129,7 @@ class Generate:
 
     def _answering(self, guarded: Guarded, caller: Caller, plan: Plan) -> Answering:
         tools, policy, ask = self._tools, self._policy, guarded.ask
-        cache_policy = policy.cache_policies.get(caller.principal.organisation, CachePolicy(enabled=False))
-        question = CacheQuestion(ask, plan.candidates[0], caller.principal, cache_policy)
+        question = self._cache_question(guarded, plan, caller.principal)
         account = Account(
             budget=self._budget,
             background=tools.background,
@@ -152,6 +169,10 @@ class Generate:
             on_receipt=caller.on_receipt,
             on_warnings=caller.on_warnings,
         )
+
+    def _cache_question(self, guarded: Guarded, plan: Plan, principal: Principal) -> CacheQuestion:
+        policy = self._policy.cache_policies.get(principal.organisation, CachePolicy(enabled=False))
+        return CacheQuestion(guarded.ask, plan.candidates[0], principal, policy)
 
     def _check_model(self, ask: Ask, principal: Principal) -> None:
         if not ask.model:

@@ -11,6 +11,7 @@ from libs.errors import Reason
 from libs.money import Price, Usage
 from services.router.domain.answer import CachedFrom, CacheVerdict, Delta, FinishReason, Outcome, Receipt
 from services.router.domain.ask import Ask, CacheTier
+from services.router.domain.cache_explanation import CacheExplanation
 from services.router.domain.catalogue import Model
 from services.router.domain.guards.policy import GuardWatcher
 from services.router.domain.principal import Principal
@@ -128,6 +129,10 @@ class Cache(Protocol):
         usage: Usage,
     ) -> None:
         """Stores a whole answer. Fails open: nothing is raised."""
+        ...
+
+    async def explain(self, question: CacheQuestion) -> CacheExplanation:
+        """What it makes of the question; changes nothing. SERVICE_UNAVAILABLE when the cache is away."""
         ...
 
 

@@ -12,6 +12,9 @@ from services.router.domain.ask import CacheMode
 from services.router.domain.catalogue import Model
 from services.router.domain.ports import Cache, CacheQuestion
 
+# The modes in which a request takes an answer from the cache.
+READING = frozenset({CacheMode.POLICY, CacheMode.READ_ONLY})
+
 
 class Storing:
     """Collects deltas up to a cap, and sends a whole answer to the cache in the background."""
@@ -21,7 +24,7 @@ class Storing:
         self._room = max_tokens
         self._deltas: list[Delta] = []
         mode, enabled = question.ask.cache_mode, question.policy.enabled
-        self.reads = enabled and mode in {CacheMode.POLICY, CacheMode.READ_ONLY}
+        self.reads = enabled and mode in READING
         self.writes = enabled and mode in {CacheMode.POLICY, CacheMode.REFRESH}
 
     def add(self, delta: Delta) -> None:

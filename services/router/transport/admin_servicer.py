@@ -7,17 +7,18 @@ passed on as they are, and a mistake that the budget service names has the same 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from google.protobuf.message import Message
 
 from libs.clock import Clock
-from libs.errors import Reason, TokenwayError, invalid_request
+from libs.errors import invalid_request
 from libs.keys import new_api_key, sha256_of
 from libs.rpc.call import Call
 from libs.rpc.client import Client
 from libs.rpc.method import Method, method
 from services.router.domain.principal import Principal
+from services.router.transport.administrator import Audit, administrator
 from services.router.transport.key_rules import broken_by_create_key
 from tokenway.budget.v1 import budget_pb2
 from tokenway.common.v1.money_pb2 import (
@@ -55,14 +56,6 @@ _LIST_KEYS = _of_budget("ListKeys", budget_pb2.ListKeysRequest, budget_pb2.ListK
 _REVOKE_KEY = _of_budget("RevokeKey", budget_pb2.RevokeKeyRequest, budget_pb2.RevokeKeyResponse)
 
 
-class Audit(Protocol):
-    """Hears of every change that was made."""
-
-    def changed(self, administrator: Principal, change: str, subject: str) -> None:
-        """`change` is the RPC's name; `subject` says what it changed, and to what. Never a secret."""
-        ...
-
-
 class AdminServicer:
     """Budgets, keys and receipts of the caller's organisation."""
 
@@ -73,14 +66,14 @@ class AdminServicer:
         self._models = models
 
     async def PutBudget(self, request: pb.PutBudgetRequest, call: Call) -> pb.PutBudgetResponse:
-        admin = _administrator(call)
+        admin = administrator(call)
         forwarded = budget_pb2.PutBudgetRequest(organisation=admin.organisation, budget=request.budget)
         response = await self._ask(_PUT_BUDGET, forwarded)
         self._audit.changed(admin, "PutBudget", f"{_named(request.budget)} = {_most(request.budget)}")
         return pb.PutBudgetResponse(state=response.state)
 
     async def DeleteBudget(self, request: pb.DeleteBudgetRequest, call: Call) -> pb.DeleteBudgetResponse:
-        admin = _administrator(call)
+        admin = administrator(call)
         forwarded = budget_pb2.DeleteBudgetRequest(organisation=admin.organisation, budget=request.budget)
         response = await self._ask(_DELETE_BUDGET, forwarded)
         if response.deleted:
@@ -88,12 +81,12 @@ class AdminServicer:
         return pb.DeleteBudgetResponse(deleted=response.deleted)
 
     async def ListBudgets(self, request: pb.ListBudgetsRequest, call: Call) -> pb.ListBudgetsResponse:
-        forwarded = budget_pb2.ListBudgetsRequest(organisation=_administrator(call).organisation)
+        forwarded = budget_pb2.ListBudgetsRequest(organisation=administrator(call).organisation)
         return pb.ListBudgetsResponse(states=(await self._ask(_LIST_BUDGETS, forwarded)).states)
 
     async def ListReceipts(self, request: pb.ListReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
         forwarded = budget_pb2.ListReceiptsRequest(
-            organisation=_administrator(call).organisation,
+            organisation=administrator(call).organisation,
             request_id=request.request_id,
             page_size=request.page_size,
             page_token=request.page_token,
@@ -104,7 +97,7 @@ class AdminServicer:
 
     async def GetSpend(self, request: pb.GetSpendRequest, call: Call) -> AsyncGenerator[pb.GetSpendResponse]:
         forwarded = budget_pb2.GetSpendRequest(
-            organisation=_administrator(call).organisation,
+            organisation=administrator(call).organisation,
             first_day=request.first_day,
             last_day=request.last_day,
             by=request.by,
@@ -116,7 +109,7 @@ class AdminServicer:
     async def VerifyLedger(
         self, request: pb.VerifyLedgerRequest, call: Call
     ) -> AsyncGenerator[pb.VerifyLedgerResponse]:
-        forwarded = budget_pb2.VerifyLedgerRequest(organisation=_administrator(call).organisation)
+        forwarded = budget_pb2.VerifyLedgerRequest(organisation=administrator(call).organisation)
         async with self._budget.stream(_VERIFY_LEDGER, forwarded, timeout_seconds=_VERIFY_SECONDS) as findings:
             async for finding in findings:
                 yield pb.VerifyLedgerResponse(
@@ -126,7 +119,7 @@ class AdminServicer:
                 )
 
     async def CreateKey(self, request: pb.CreateKeyRequest, call: Call) -> pb.CreateKeyResponse:
-        admin = _administrator(call)
+        admin = administrator(call)
         key = self._key(request, admin)
         # It is in this answer and nowhere else: if that is lost, so is the key.
         secret = new_api_key()
@@ -136,11 +129,11 @@ class AdminServicer:
         return pb.CreateKeyResponse(secret=secret, key=response.key)
 
     async def ListKeys(self, request: pb.ListKeysRequest, call: Call) -> pb.ListKeysResponse:
-        forwarded = budget_pb2.ListKeysRequest(organisation=_administrator(call).organisation)
+        forwarded = budget_pb2.ListKeysRequest(organisation=administrator(call).organisation)
         return pb.ListKeysResponse(keys=(await self._ask(_LIST_KEYS, forwarded)).keys)
 
     async def RevokeKey(self, request: pb.RevokeKeyRequest, call: Call) -> pb.RevokeKeyResponse:
-        admin = _administrator(call)
+        admin = administrator(call)
         forwarded = budget_pb2.RevokeKeyRequest(organisation=admin.organisation, key_id=request.key_id)
         response = await self._ask(_REVOKE_KEY, forwarded)
         self._audit.changed(admin, "RevokeKey", f"key {request.key_id}")
@@ -161,17 +154,6 @@ class AdminServicer:
 
     async def _ask(self, asked: Method[Request, Response], request: Request) -> Response:
         return await self._budget.unary(asked, request, timeout_seconds=_TIMEOUT_SECONDS)
-
-
-def _administrator(call: Call) -> Principal:
-    """The caller; ROLE_REQUIRED for one who is no administrator."""
-    principal = call.get(Principal)
-    if principal.role != "admin":
-        message = (
-            f"the API key {principal.key_id} has the role caller, and this needs admin: use an administrator's key"
-        )
-        raise TokenwayError(Reason.ROLE_REQUIRED, message, {"key_id": principal.key_id})
-    return principal
 
 
 def _named(budget: Budget) -> str:

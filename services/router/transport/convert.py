@@ -19,9 +19,11 @@ from services.router.domain.answer import (
     Receipt,
     Started,
 )
+from services.router.domain.cache_explanation import CacheExplanation
 from services.router.domain.catalogue import Model
 from services.router.domain.route import Plan, Verdict
 from tokenway.common.v1 import generation_pb2, model_pb2, money_pb2
+from tokenway.router.v1 import admin_pb2
 from tokenway.router.v1 import router_pb2 as pb
 
 _FINISH_REASONS = {each: generation_pb2.FinishReason.Value(f"FINISH_REASON_{each}") for each in FinishReason}
@@ -127,3 +129,21 @@ def _duration(seconds: float) -> Duration:
     message = Duration()
     message.FromTimedelta(timedelta(seconds=seconds))
     return message
+
+
+def explanation_to_proto(explanation: CacheExplanation) -> admin_pb2.ExplainCacheResponse:
+    return admin_pb2.ExplainCacheResponse(
+        model=explanation.model,
+        bypass_reason=explanation.bypass_reason,
+        semantic_bypass_reason=explanation.semantic_bypass_reason,
+        key=explanation.key,
+        partition=explanation.partition,
+        stored=explanation.stored,
+        threshold=explanation.threshold,
+        neighbours=[
+            admin_pb2.CacheNeighbour(
+                source_request_id=each.source_request_id, similarity=each.similarity, guard=each.guard
+            )
+            for each in explanation.neighbours
+        ],
+    )

@@ -13,6 +13,7 @@ from services.router.domain.generate import Caller, Generate
 from services.router.domain.ports import PassedLimit
 from services.router.domain.principal import Principal
 from services.router.transport.admin_servicer import AdminServicer
+from services.router.transport.cache_admin_servicer import CacheAdminServicer
 from services.router.transport.convert import event_to_proto, model_to_proto, plan_to_proto
 from services.router.transport.question import ask_from_proto
 from tokenway.router.v1 import admin_pb2
@@ -21,7 +22,6 @@ from tokenway.router.v1 import router_pb2 as pb
 _MOST_WARNINGS = 16
 # Defined, and built by later work: they answer NOT_SERVED.
 _LATER = frozenset({"BatchGenerate", "CountTokens", "Embed", "ReportBadHit"})
-_ADMIN_LATER = frozenset({"ExplainCache", "GetCacheStats", "InvalidateCache"})
 
 
 class RouterServicer:
@@ -52,11 +52,11 @@ class RouterServicer:
         return pb.ListModelsResponse(models=[model_to_proto(each, ready=ready) for each, ready in models])
 
 
-def router_routes(servicer: RouterServicer, admin: AdminServicer) -> tuple[Route, ...]:
+def router_routes(servicer: RouterServicer, admin: AdminServicer, cache_admin: CacheAdminServicer) -> tuple[Route, ...]:
     """Everything on the public port."""
     return (
         *routes(pb.DESCRIPTOR, "RouterService", servicer, not_served=_LATER),
-        *routes(admin_pb2.DESCRIPTOR, "AdminService", admin, not_served=_ADMIN_LATER),
+        *routes(admin_pb2.DESCRIPTOR, "AdminService", admin, cache_admin),
     )
 
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from services.mesh.cli.administration import moment
 from services.mesh.cli.budget import Amount, Whose, budget
+from services.mesh.cli.cache import cache
 from services.mesh.cli.keys import Moment, keys
 from tokenway.common.v1.principal_pb2 import ApiKey
 
@@ -64,7 +65,7 @@ def test_a_moment_that_is_absent_is_a_dash() -> None:
     assert (moment(key, "created_at"), moment(key, "expires_at")) == ("2023-11-14 22:13 UTC", "-")
 
 
-@pytest.mark.parametrize("command", [keys, budget])
+@pytest.mark.parametrize("command", [keys, budget, cache])
 def test_every_command_says_what_it_does(command: click.Group) -> None:
     for each in command.commands:
         shown = CliRunner().invoke(command, [each, "--help"])

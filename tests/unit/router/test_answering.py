@@ -20,6 +20,7 @@ from services.router.domain.admission import Admission
 from services.router.domain.answer import CachedFrom, CacheVerdict, Event, Finished, FinishReason, Outcome, Receipt
 from services.router.domain.answering import Tools
 from services.router.domain.ask import Ask
+from services.router.domain.cache_explanation import CacheExplanation
 from services.router.domain.generate import Caller, Generate, Policy
 from services.router.domain.guards.policy import Direction, Verdict
 from services.router.domain.ports import (
@@ -120,6 +121,9 @@ class World:
         if isinstance(self.found, BaseException):
             raise self.found
         return self.found
+
+    async def explain(self, question: CacheQuestion) -> CacheExplanation:
+        raise NotImplementedError
 
     async def fill(self, question: CacheQuestion, *, deltas: Sequence[Any], **_: Any) -> None:
         self.stored.append((question.model.name, sum(each.tokens for each in deltas)))

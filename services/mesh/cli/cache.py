@@ -1,0 +1,146 @@
+"""`tokenway cache`: what is reused, and what must not be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.console import Console
+
+from services.mesh.cli.administration import admin_options, ask, place, print_message
+from services.mesh.cli.json_output import print_json
+from services.mesh.cli.mesh_candidates import model_names
+from services.mesh.cli.page import Pages
+from services.mesh.cli.question import Question, question_options
+from services.mesh.cli.table import print_table
+from tokenway.router.v1 import admin_pb2 as pb
+
+_NEIGHBOURS = ("cosine", "guard", "request")
+# A cosine that no two questions have.
+_MOST_COSINE = 1.0
+
+
+@click.group(
+    cls=Pages,
+    examples=(
+        ("tokenway cache stats", "how many hits, and how many of the semantic ones may be wrong"),
+        ('tokenway cache explain "Why is the sky blue?"', "whether it may be reused, and what lies near it"),
+        ("tokenway cache invalidate --model small", "no answer of the model small is served again"),
+    ),
+)
+def cache() -> None:
+    """See what the cache does, explain it, and drop answers. Needs an administrator's key; the mesh's own is one."""
+
+
+@cache.command(
+    examples=(
+        ("tokenway cache stats", "a table"),
+        ("tokenway cache stats --json | jq .wrong_share_upper_bound", "for programs"),
+    )
+)
+@admin_options
+def stats(*, as_json: bool, **router: Any) -> None:
+    """Show the cache's figures of your organisation.
+
+    Lookups and hits are counted by the cache process that answers, since it started: with several replicas each has its
+    own, and Prometheus sums them. What is known of wrong hits is shared by all of them.
+    """
+    found = ask(place(**router), lambda client: client.get_cache_stats())
+    if as_json:
+        print_message(found)
+    else:
+        print_table(("figure", "value"), _figures(found), console=Console())
+
+
+@cache.command(
+    examples=(
+        ("tokenway cache invalidate --all", "everything of your organisation"),
+        ("tokenway cache invalidate --model small", "what one model answered"),
+        ("tokenway cache invalidate --tag doc=handbook", "what was asked with that label"),
+    )
+)
+@click.option("--all", "everything", is_flag=True, help="Every answer of your organisation.")
+@click.option("--model", metavar="NAME", shell_complete=model_names, help="The answers of a model [none].")
+@click.option("--tag", metavar="KEY=VALUE", help="The answers to requests with that label [none].")
+@admin_options
+def invalidate(*, everything: bool, model: str | None, tag: str | None, as_json: bool, **router: Any) -> None:
+    """Drop answers: all, a model's, or a label's. They are generated anew when they are asked for.
+
+    What the cache has learnt about wrong hits stays. An answer that is being generated meanwhile may be stored
+    afterwards.
+    """
+    what: dict[str, Any] = {
+        name: given for name, given in (("all", everything), ("model", model), ("tag", tag)) if given
+    }
+    if len(what) != 1:
+        raise click.UsageError("say what to drop, once: --all, --model NAME or --tag KEY=VALUE")
+    request = pb.InvalidateCacheRequest(**what)
+    dropped = ask(place(**router), lambda client: client.invalidate_cache(request))
+    if as_json:
+        print_json({"dropped": dropped})
+    else:
+        click.echo(f"{dropped:,} dropped")
+
+
+@cache.command(
+    examples=(
+        ('tokenway cache explain "Why is the sky blue?"', "may it be reused, what is stored, what lies near it"),
+        ('tokenway cache explain --json "…" | jq .neighbours', "for programs"),
+    )
+)
+@question_options
+@admin_options
+def explain(*, as_json: bool, state: Any, router: str | None, ca_file: Any, key_file: Any, **question: Any) -> None:
+    """Say what the cache makes of a question. Generates nothing, changes nothing, and counts as no lookup."""
+    asked = Question(**question).message()
+    address = place(state=state, router=router, ca_file=ca_file, key_file=key_file)
+    found = ask(address, lambda client: client.explain_cache(asked))
+    if as_json:
+        print_message(found)
+        return
+    print_table(("question", ""), _explanation(found), console=Console())
+    if found.neighbours:
+        rows = [(f"{each.similarity:.4f}", each.guard, each.source_request_id) for each in found.neighbours]
+        click.echo()
+        print_table(_NEIGHBOURS, rows, console=Console())
+
+
+def _figures(found: pb.GetCacheStatsResponse) -> list[tuple[str, str]]:
+    share = f" ({found.hits / found.lookups:.1%})" if found.lookups else ""
+    return [
+        ("lookups", f"{found.lookups:,}"),
+        ("hits", f"{found.hits:,}{share}"),
+        ("semantic hits", f"{found.semantic_hits:,}"),
+        ("shared generations", f"{found.shared:,}"),
+        ("semantic lookups shed", f"{found.semantic_shed:,}"),
+        ("answers stored", f"{found.entries:,}"),
+        ("hits audited", f"{found.audited:,}"),
+        ("wrong hits reported", f"{found.reported:,}"),
+        ("wrong share of semantic hits", _wrong_share(found)),
+        ("calibrated threshold", _threshold(found.calibrated_threshold)),
+    ]
+
+
+def _wrong_share(found: pb.GetCacheStatsResponse) -> str:
+    if not found.labels:
+        return "not known yet"
+    return (
+        f"{found.estimated_wrong_share:.1%}, at most {found.wrong_share_upper_bound:.1%} (of {found.labels:,} labels)"
+    )
+
+
+def _explanation(found: pb.ExplainCacheResponse) -> list[tuple[str, str]]:
+    bypass, semantic = found.bypass_reason, found.semantic_bypass_reason
+    return [
+        ("model", found.model),
+        ("exact cache", f"not used: {bypass}" if bypass else "stored" if found.stored else "nothing stored"),
+        ("semantic cache", f"not used: {semantic}" if semantic else f"cosine {_threshold(found.threshold)}"),
+        ("key", found.key),
+        ("partition", found.partition),
+    ]
+
+
+def _threshold(cosine: float) -> str:
+    if not cosine:
+        return "-"
+    return "none is near enough yet" if cosine > _MOST_COSINE else f"{cosine:.3f} or more"
