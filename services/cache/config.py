@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 from libs.errors import Reason, TokenwayError
+from libs.minilm import encoder_folder
 from libs.settings.schema import Settings
 
 _EMBEDDED = "embedded"
@@ -23,6 +26,8 @@ class CacheConfig:
     max_answer_bytes: int
     # Rows of the semantic index.
     max_entries: int = 100_000
+    # Only looked into where someone needs it.
+    encoder_folder: Path = Path("encoder")
     # Of each organisation with a semantic tier: the most of its semantic hits that may be wrong.
     wrong_shares: Mapping[str, float] = field(default_factory=dict)
     # The router waits 20 ms for a verdict. This is the most that a Fill, which nobody waits for, may take of Redis at a
@@ -30,7 +35,7 @@ class CacheConfig:
     redis_timeout_seconds: float = 0.25
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
+    def from_settings(cls, settings: Settings, *, environment: Mapping[str, str] = os.environ) -> Self:
         """INVALID_REQUEST when no Redis is named."""
         section = settings.services.cache
         return cls(
@@ -40,6 +45,7 @@ class CacheConfig:
             redis_url=_redis_url(settings),
             max_answer_bytes=section.max_answer_bytes,
             max_entries=section.max_entries,
+            encoder_folder=encoder_folder(environment),
             wrong_shares={
                 each.name: each.cache.wrong_share
                 for each in settings.organisations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.cache.domain.key import AnswerKey
@@ -54,5 +54,45 @@ class AnswerStore(Protocol):
         """Drops those of the organisation that are selected, and says how many. What is put meanwhile may stay or go.
 
         An answer that replaced one with the tag may be dropped with it: it is generated anew, which is never wrong.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A text as a direction: `vector` holds float32s of the machine's order whose squares add up to 1.
+
+    It is empty where the text has no token, or more than the encoder takes in: such a text is like no other.
+    """
+
+    vector: bytes = field(repr=False)
+    # Of the text alone, without the marks that an encoder puts round it.
+    tokens: int
+
+
+class EncoderBusyError(Exception):
+    """What waits already would take longer than anybody waits for an embedding: go on without one."""
+
+
+class Encoder(Protocol):
+    """Texts as vectors: the nearer the meaning, the nearer to 1 the product of two vectors (their cosine).
+
+    The same text has the same vector. Vectors of encoders with different fingerprints are not compared.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """Of weights, tokenizer and form: another one means that all vectors are others."""
+        ...
+
+    @property
+    def dimensions(self) -> int:
+        """How many numbers a vector has."""
+        ...
+
+    async def embed(self, text: str) -> Embedding:
+        """Never blocks the event loop. EncoderBusyError at once when the queue is too long.
+
+        Whoever leaves while it waits changes nothing for others who ask for the same text.
         """
         ...

@@ -1,1 +1,1 @@
-"""The default model, SmolLM2-135M-Instruct: converted once, kept outside the repository, then only read."""
+"""The default model and the semantic cache's encoder: converted once, kept outside the repository, then only read."""

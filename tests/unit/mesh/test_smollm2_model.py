@@ -11,6 +11,7 @@ from gguf import GGMLQuantizationType, GGUFWriter, TokenType, quantize
 from safetensors import deserialize
 from tokenizers import Tokenizer
 
+from libs.models_folder import models_folder
 from services.mesh.model import conversion, smollm2
 
 WIDTH, HEADS, KEY_VALUE_HEADS, ROWS = 64, 4, 2, 64
@@ -192,7 +193,7 @@ def test_a_conversion_that_fails_leaves_nothing_and_the_next_one_succeeds(unpack
 
     with pytest.raises(KeyboardInterrupt):
         smollm2.prepare(unpacked_wheel, power_cut)
-    assert list(smollm2.models_folder().glob("*smollm2-*")) == []
+    assert list(models_folder().glob("*smollm2-*")) == []
     assert (smollm2.prepare(unpacked_wheel) / "model.safetensors").exists()
 
 
@@ -221,7 +222,7 @@ async def test_of_two_at_once_one_converts_and_the_other_waits(unpacked_wheel: P
 
 def test_a_relative_cache_folder_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert smollm2.models_folder() == Path.home() / ".cache" / "tokenway" / "models"
+    assert models_folder() == Path.home() / ".cache" / "tokenway" / "models"
 
 
 def test_the_name_changes_with_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
