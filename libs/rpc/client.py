@@ -116,7 +116,8 @@ class Client:
             try:
                 async with aclosing(self._messages(rpc)) as messages:
                     yield Stream(messages=messages, span=call.span)
-                call.code = grpc.StatusCode.OK if rpc.done() else grpc.StatusCode.CANCELLED
+                ended = rpc.done() and not rpc.cancelled()
+                call.code = grpc.StatusCode.OK if ended else grpc.StatusCode.CANCELLED
             finally:
                 rpc.cancel()
 

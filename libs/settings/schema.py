@@ -99,6 +99,7 @@ class Router(Service):
     max_concurrent_requests: int = Field(default=100, ge=1, le=100_000)
     default_deadline_seconds: Seconds = Field(default=120, description="for callers that set none")
     cache_lookup_seconds: Seconds = Field(default=0.02, description="a slower cache is a miss")
+    cache_semantic_seconds: Seconds = Field(default=0.05, description="the same of the cache's semantic tier")
     attempts_per_model: int = Field(default=3, ge=1, le=10)
     retry_wait_min_seconds: Seconds = 1
     retry_wait_max_seconds: Seconds = 10

@@ -101,6 +101,7 @@ CACHE_SIMILARITY: Final = "tokenway.cache.similarity"
 CACHE_THRESHOLD: Final = "tokenway.cache.threshold"
 CACHE_AGE_SECONDS: Final = "tokenway.cache.age_seconds"
 CACHE_BYPASS_REASON: Final = "tokenway.cache.bypass_reason"
+CACHE_SEMANTIC_MISS: Final = "tokenway.cache.semantic_miss"
 CACHE_FILL_RESULT: Final = "tokenway.cache.fill_result"
 
 BUDGET_SCOPES: Final = "tokenway.budget.scopes"

@@ -24,6 +24,8 @@ class CacheConfig:
     drain_seconds: float
     redis_url: str
     max_answer_bytes: int
+    # What the router waits for, once it has the exact verdict.
+    semantic_seconds: float = 0.05
     # Rows of the semantic index.
     max_entries: int = 100_000
     # Only looked into where someone needs it.
@@ -44,6 +46,7 @@ class CacheConfig:
             drain_seconds=section.drain_seconds,
             redis_url=_redis_url(settings),
             max_answer_bytes=section.max_answer_bytes,
+            semantic_seconds=settings.services.router.cache_semantic_seconds,
             max_entries=section.max_entries,
             encoder_folder=encoder_folder(environment),
             wrong_shares={

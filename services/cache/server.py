@@ -34,7 +34,7 @@ async def serve(
         if answers is None:
             answers = await stack.enter_async_context(_redis_answers(config, runtime, stats))
         servicer = CacheServicer(
-            lookup=Lookup(answers=answers, clock=runtime.clock, stats=stats),
+            lookup=Lookup(answers=answers, clock=runtime.clock, stats=stats, semantic_seconds=config.semantic_seconds),
             fill=Fill(
                 answers=answers,
                 clock=runtime.clock,

@@ -35,6 +35,7 @@ class RouterConfig:
     max_concurrent_requests: int = 100
     default_deadline_seconds: float = 120
     cache_lookup_seconds: float = 0.02
+    cache_semantic_seconds: float = 0.05
     first_lease_tokens: int = 256
     max_cached_tokens: int = 16_384
     max_prompt_bytes: int = 1 << 20
@@ -59,6 +60,7 @@ class RouterConfig:
             max_concurrent_requests=router.max_concurrent_requests,
             default_deadline_seconds=router.default_deadline_seconds,
             cache_lookup_seconds=router.cache_lookup_seconds,
+            cache_semantic_seconds=router.cache_semantic_seconds,
             first_lease_tokens=services.budget.first_lease_tokens,
             max_prompt_bytes=router.max_prompt_bytes,
             retry=Retry(router.attempts_per_model, router.retry_wait_min_seconds, router.retry_wait_max_seconds),

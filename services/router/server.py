@@ -51,7 +51,12 @@ async def serve(
         # Built first, ended last: settlements still need their clients while the server drains.
         cache_service = await _client(config.cache_address, "cache", runtime, stack)
         tools = Tools(
-            cache=cache or CacheClient(cache_service, lookup_seconds=config.cache_lookup_seconds),
+            cache=cache
+            or CacheClient(
+                cache_service,
+                lookup_seconds=config.cache_lookup_seconds,
+                semantic_seconds=config.cache_semantic_seconds,
+            ),
             background=Background(drain_seconds=config.drain_seconds),
             watcher=OtelWatcher(tracer=runtime.tracer, registry=runtime.registry),
             clock=runtime.clock,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from services.cache.domain.found import Hit, SemanticMiss
 from services.cache.domain.key import AnswerKey
-from services.cache.domain.model import StoredAnswer
+from services.cache.domain.model import Question, StoredAnswer, Tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,21 @@ class AnswerStore(Protocol):
         """Drops those of the organisation that are selected, and says how many. What is put meanwhile may stay or go.
 
         An answer that replaced one with the tag may be dropped with it: it is generated anew, which is never wrong.
+        """
+        ...
+
+
+class SemanticTier(Protocol):
+    """Answers to questions that mean the same, within a partition in which nothing else differs."""
+
+    def looks(self, question: Question, tier: Tier) -> bool:
+        """Whether it may look at all. At once: nothing is encoded for it."""
+        ...
+
+    async def find(self, question: Question, tier: Tier) -> Hit | SemanticMiss:
+        """A hit whose kind, similarity and threshold say so; or why there is none, also when it has no time to look.
+
+        May be cancelled at any moment.
         """
         ...
 

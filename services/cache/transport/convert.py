@@ -11,8 +11,8 @@ from libs.rpc.generation import discard_unknown_fields, question_from_proto
 from libs.rpc.money import usage_to_proto
 from services.cache.domain.draft import FillEvent, FillOrder, NotUnderstood
 from services.cache.domain.explain import Explanation
-from services.cache.domain.lookup import Bypass, Found, Hit, Miss
-from services.cache.domain.model import Principal, Question, Scope, StoredAnswer, Tier
+from services.cache.domain.found import Bypass, Found, Hit, Kind, LookupEvent, Miss
+from services.cache.domain.model import AnswerEnd, AnswerPart, Principal, Question, Scope, Tier
 from services.cache.domain.ports import Everything, OfModel, Selection, WithTag
 from services.cache.domain.stats import Counts, FillResult, Verdict
 from services.cache.transport import convert_answer
@@ -32,6 +32,8 @@ _SCOPES = {
     pb.CACHE_SCOPE_KEY: Scope.KEY,
 }
 _TIERS = frozenset(Tier)
+_VERDICTS = {Hit: pb.VERDICT_HIT, Miss: pb.VERDICT_MISS, Bypass: pb.VERDICT_BYPASS}
+_KINDS = {Kind.EXACT: money_pb2.CACHE_KIND_EXACT, Kind.SEMANTIC: money_pb2.CACHE_KIND_SEMANTIC}
 
 
 def question_of(message: pb.LookupRequest | pb.ExplainRequest | pb.FillHeader) -> Question:
@@ -101,31 +103,42 @@ def selection_of(request: pb.InvalidateRequest) -> Selection:
             raise invalid_request(FieldViolation("what", "is not given: say all = true, a model or a tag"))
 
 
-def found_to_proto(found: Found) -> pb.LookupResponse:
-    """The first event of a lookup."""
-    response = pb.LookupResponse()
-    match found:
-        case Hit(answer, age_seconds):
-            response.found.verdict = pb.VERDICT_HIT
-            response.found.origin.CopyFrom(cached_from(answer, age_seconds))
-        case Miss():
-            response.found.verdict = pb.VERDICT_MISS
+def lookup_event_to_proto(event: LookupEvent) -> pb.LookupResponse:
+    """An event of a lookup."""
+    match event:
+        case AnswerPart():
+            return convert_answer.part_to_proto(event)
+        case AnswerEnd(_, usage):
+            return convert_answer.end_to_proto(usage)
+        case Found():
+            return pb.LookupResponse(found=_found_to_proto(event))
+
+
+def _found_to_proto(found: Found) -> pb.Found:
+    message = pb.Found(
+        verdict=_VERDICTS[type(found.verdict)],
+        threshold=found.semantic.threshold if found.semantic else 0,
+        semantic_pending=found.semantic_pending,
+    )
+    match found.verdict:
+        case Hit():
+            message.origin.CopyFrom(cached_from(found.verdict))
+            message.threshold = found.verdict.threshold
         case Bypass(reason):
-            response.found.verdict = pb.VERDICT_BYPASS
-            response.found.bypass_reason = reason
-    return response
+            message.bypass_reason = reason
+    return message
 
 
-def cached_from(answer: StoredAnswer, age_seconds: float) -> money_pb2.CachedFrom:
-    """Where an exact hit comes from."""
+def cached_from(hit: Hit) -> money_pb2.CachedFrom:
+    """Where a hit comes from."""
     age = Duration()
-    age.FromMicroseconds(int(age_seconds * 1e6))
+    age.FromMicroseconds(int(hit.age_seconds * 1e6))
     return money_pb2.CachedFrom(
-        kind=money_pb2.CACHE_KIND_EXACT,
-        source_request_id=answer.source_request_id,
+        kind=_KINDS[hit.kind],
+        source_request_id=hit.answer.source_request_id,
         age=age,
-        similarity=1,
-        original_usage=usage_to_proto(answer.usage),
+        similarity=hit.similarity,
+        original_usage=usage_to_proto(hit.answer.usage),
     )
 
 

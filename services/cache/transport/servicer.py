@@ -9,11 +9,10 @@ from libs.rpc.call import Call
 from libs.rpc.routes import Route, routes
 from services.cache.domain.explain import Explain
 from services.cache.domain.fill import Fill
-from services.cache.domain.lookup import Hit, Lookup
+from services.cache.domain.lookup import Lookup
 from services.cache.domain.ports import AnswerStore
-from services.cache.domain.replay import replay
 from services.cache.domain.stats import Stats
-from services.cache.transport import convert, convert_answer, spans
+from services.cache.transport import convert, spans
 from tokenway.cache.v1 import cache_pb2 as pb
 
 
@@ -28,14 +27,12 @@ class CacheServicer:
         self._stats = stats
 
     async def Lookup(self, request: pb.LookupRequest, call: Call) -> AsyncIterator[pb.LookupResponse]:
-        # `tier` and `single_flight` are not looked at: the least that they allow is the exact tier.
-        found = await self._lookup.find(convert.question_of(request))
-        spans.tell_found(found)
-        yield convert.found_to_proto(found)
-        if isinstance(found, Hit):
-            for part in replay(found.answer.whole):
-                yield convert_answer.part_to_proto(part)
-            yield convert_answer.end_to_proto(found.answer.usage)
+        # `single_flight` is not looked at: nobody is made a leader.
+        events = self._lookup.events(convert.question_of(request), tier=convert.tier_of(request))
+        async with aclosing(events):
+            async for event in events:
+                spans.tell(event)
+                yield convert.lookup_event_to_proto(event)
 
     async def Fill(self, requests: AsyncIterator[pb.FillRequest], call: Call) -> pb.FillResponse:
         # Closed also when the answer is refused before its end has come.

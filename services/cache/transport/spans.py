@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from opentelemetry import trace
+from opentelemetry.trace import Span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from libs.telemetry import names
-from services.cache.domain.lookup import Bypass, Found, Hit
+from services.cache.domain.found import Bypass, Found, Hit, LookupEvent
 from services.cache.domain.stats import FillResult
 
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -20,19 +21,33 @@ def current_traceparent() -> str:
     return carrier.get(_TRACEPARENT, "")
 
 
-def tell_found(found: Found) -> None:
-    """A hit also links to the span that stored the answer, in the trace of the request that made it."""
-    span = trace.get_current_span()
-    span.set_attribute(names.CACHE_VERDICT, type(found).__name__.lower())
-    match found:
-        case Hit(answer, age_seconds):
-            span.set_attributes({names.CACHE_KIND: "exact", names.CACHE_SIMILARITY: 1.0})
-            span.set_attribute(names.CACHE_AGE_SECONDS, age_seconds)
-            source = trace.get_current_span(_PROPAGATOR.extract({_TRACEPARENT: answer.source_traceparent}))
-            if source.get_span_context().is_valid:
-                span.add_link(source.get_span_context())
-        case Bypass(reason):
-            span.set_attribute(names.CACHE_BYPASS_REASON, reason)
+def tell(event: LookupEvent) -> None:
+    """Of the verdicts, the last one stands."""
+    if isinstance(event, Found):
+        span = trace.get_current_span()
+        span.set_attribute(names.CACHE_VERDICT, type(event.verdict).__name__.lower())
+        match event.verdict:
+            case Hit():
+                _tell_hit(span, event.verdict)
+            case Bypass(reason):
+                span.set_attribute(names.CACHE_BYPASS_REASON, reason)
+        if event.semantic is not None:
+            span.set_attribute(names.CACHE_SEMANTIC_MISS, event.semantic.reason)
+
+
+def _tell_hit(span: Span, hit: Hit) -> None:
+    """It also links to the span that stored the answer, in the trace of the request that made it."""
+    span.set_attributes({names.CACHE_KIND: hit.kind, names.CACHE_SIMILARITY: hit.similarity})
+    span.set_attribute(names.CACHE_AGE_SECONDS, hit.age_seconds)
+    if hit.threshold:
+        span.set_attribute(names.CACHE_THRESHOLD, hit.threshold)
+    _link(span, hit.answer.source_traceparent)
+
+
+def _link(span: Span, traceparent: str) -> None:
+    source = trace.get_current_span(_PROPAGATOR.extract({_TRACEPARENT: traceparent}))
+    if source.get_span_context().is_valid:
+        span.add_link(source.get_span_context())
 
 
 def tell_filled(result: FillResult) -> None:

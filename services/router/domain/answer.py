@@ -66,10 +66,19 @@ class Delta(Protocol):
         ...
 
 
+class CacheKind(StrEnum):
+    """How a cached answer was found: the names of `tokenway.common.v1.CacheKind`."""
+
+    EXACT = "EXACT"
+    SEMANTIC = "SEMANTIC"
+    SHARED = "SHARED"
+
+
 @dataclass(frozen=True, slots=True)
 class CachedFrom:
     """Where a cached answer came from."""
 
+    kind: CacheKind
     source_request_id: str
     age_seconds: float
     similarity: float

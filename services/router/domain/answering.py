@@ -127,7 +127,10 @@ class Answering:
         return again if again is not None and again.reason is Reason.BUDGET_EXCEEDED else None
 
     async def _look_up(self) -> CachedAnswer | CacheVerdict:
-        return await self._tools.cache.lookup(self._question) if self._storing.reads else CacheVerdict.BYPASSED
+        if not self._storing.reads:
+            return CacheVerdict.BYPASSED
+        async with self._tools.cache.lookup(self._question) as looking:
+            return await looking.found()
 
     async def _refusal(self, reserve: Callable[[Model], Awaitable[None]]) -> TokenwayError | None:
         try:

@@ -112,11 +112,19 @@ class CachedAnswer:
     origin: CachedFrom
 
 
+class Looking(Protocol):
+    """One look-up that is open."""
+
+    async def found(self) -> CachedAnswer | CacheVerdict:
+        """A whole answer, or why there is none; once. Fails open: a cache that errs or is slow says UNAVAILABLE."""
+        ...
+
+
 class Cache(Protocol):
     """Answers that may be reused."""
 
-    async def lookup(self, question: CacheQuestion) -> CachedAnswer | CacheVerdict:
-        """A whole answer, or why there is none. Fails open: a cache that errs or is slow says UNAVAILABLE."""
+    def lookup(self, question: CacheQuestion) -> AbstractAsyncContextManager[Looking]:
+        """Looks while the block runs; leaving it ends the look-up. Neither fails."""
         ...
 
     async def fill(

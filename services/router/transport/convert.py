@@ -11,6 +11,7 @@ from libs.rpc.delta import ProtoDelta
 from libs.rpc.money import price_to_proto, usage_to_proto
 from services.router.domain.answer import (
     CachedFrom,
+    CacheKind,
     CacheVerdict,
     Event,
     Finished,
@@ -28,6 +29,7 @@ from tokenway.router.v1 import router_pb2 as pb
 
 _FINISH_REASONS = {each: generation_pb2.FinishReason.Value(f"FINISH_REASON_{each}") for each in FinishReason}
 _OUTCOMES = {each: money_pb2.Outcome.Value(f"OUTCOME_{each}") for each in Outcome}
+_CACHE_KINDS = {each: money_pb2.CacheKind.Value(f"CACHE_KIND_{each}") for each in CacheKind}
 _VERDICTS = {each: pb.CacheVerdict.Value(f"CACHE_VERDICT_{each}") for each in CacheVerdict}
 
 
@@ -106,7 +108,7 @@ def _finished(event: Finished) -> pb.Finished:
 
 def _cached(origin: CachedFrom) -> money_pb2.CachedFrom:
     return money_pb2.CachedFrom(
-        kind=money_pb2.CACHE_KIND_EXACT,
+        kind=_CACHE_KINDS[origin.kind],
         source_request_id=origin.source_request_id,
         age=_duration(origin.age_seconds),
         similarity=origin.similarity,

@@ -17,7 +17,16 @@ from libs.money import Usage, UsageSource
 from libs.resilience.retry import Retry
 from libs.testing.clock import ManualClock
 from services.router.domain.admission import Admission
-from services.router.domain.answer import CachedFrom, CacheVerdict, Event, Finished, FinishReason, Outcome, Receipt
+from services.router.domain.answer import (
+    CachedFrom,
+    CacheKind,
+    CacheVerdict,
+    Event,
+    Finished,
+    FinishReason,
+    Outcome,
+    Receipt,
+)
 from services.router.domain.answering import Tools
 from services.router.domain.ask import Ask
 from services.router.domain.cache_explanation import CacheExplanation
@@ -61,7 +70,7 @@ class Piece:
 
 STOP = EngineFinished(FinishReason.STOP, Usage(output_tokens=2))
 ANSWER: tuple[Any, ...] = (EngineStarted(3, 0), Piece(1), Piece(1), STOP)
-HIT = CachedAnswer((Piece(1), Piece(1)), FinishReason.STOP, CachedFrom("first", 1, 1, Usage()))
+HIT = CachedAnswer((Piece(1), Piece(1)), FinishReason.STOP, CachedFrom(CacheKind.EXACT, "first", 1, 1, Usage()))
 
 
 @dataclass
@@ -89,6 +98,15 @@ class World:
     open_streams: int = 0
     remaining: float | None = None
 
+    @dataclass
+    class Lookup:
+        """One that is open."""
+
+        world: World
+
+        async def found(self) -> CachedAnswer | CacheVerdict:
+            return await self.world.looked_up()
+
     def ready(self, model: str) -> bool:
         return True
 
@@ -115,7 +133,15 @@ class World:
             else:
                 yield each
 
-    async def lookup(self, question: CacheQuestion) -> CachedAnswer | CacheVerdict:
+    @asynccontextmanager
+    async def lookup(self, question: CacheQuestion) -> AsyncIterator[World.Lookup]:
+        self.open_streams += 1
+        try:
+            yield World.Lookup(self)
+        finally:
+            self.open_streams -= 1
+
+    async def looked_up(self) -> CachedAnswer | CacheVerdict:
         if self.look_up_after is not None:
             await self.look_up_after.wait()
         if isinstance(self.found, BaseException):

@@ -1,0 +1,61 @@
+"""What a lookup has found, and the events in which it tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from services.cache.domain.eligibility import BypassReason
+from services.cache.domain.model import AnswerEnd, AnswerPart, StoredAnswer
+
+
+class Kind(StrEnum):
+    """Which tier found an answer."""
+
+    EXACT = "exact"
+    SEMANTIC = "semantic"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """The answer, how old it is, and how like its question this one is: a cosine, 1 where it is the same."""
+
+    answer: StoredAnswer
+    age_seconds: float
+    kind: Kind = Kind.EXACT
+    similarity: float = 1.0
+    # The cosine that the semantic tier demanded; 0 where it was not asked.
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """There is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bypass:
+    """This question may not be cached."""
+
+    reason: BypassReason
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticMiss:
+    """Why the semantic tier gives no answer: "none", "guard", "threshold", "shed", "late" …"""
+
+    reason: str
+    # The cosine that it demanded; 0 where it did not come so far.
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A verdict. While the semantic tier is looking another one follows; that one says what came of it."""
+
+    verdict: Hit | Miss | Bypass
+    semantic_pending: bool = False
+    semantic: SemanticMiss | None = None
+
+
+LookupEvent = Found | AnswerPart | AnswerEnd

@@ -1,0 +1,154 @@
+"""One open Lookup behind the port Looking: its verdicts, and the answer that a hit brings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from libs.errors import Reason, TokenwayError
+from libs.rpc.client import Stream
+from libs.rpc.delta import ProtoDelta
+from libs.rpc.money import usage_from_proto
+from services.router.domain.answer import CachedFrom, CacheKind, CacheVerdict, FinishReason
+from services.router.domain.ports import CachedAnswer
+from tokenway.cache.v1 import cache_pb2 as pb
+from tokenway.common.v1 import generation_pb2, money_pb2
+
+_VERDICTS = {pb.VERDICT_MISS: CacheVerdict.MISS, pb.VERDICT_BYPASS: CacheVerdict.BYPASSED}
+_KINDS: dict[int, CacheKind] = {money_pb2.CacheKind.Value(f"CACHE_KIND_{each}"): each for each in CacheKind}
+_REASONS: dict[int, FinishReason] = {
+    generation_pb2.FinishReason.Value(f"FINISH_REASON_{each}"): each for each in FinishReason
+}
+
+
+class CacheLookup:
+    """The exact verdict has `lookup_seconds`, the semantic one after it `semantic_seconds`; then there are
+    `answer_seconds` for all that follows a hit.
+    """
+
+    def __init__(
+        self,
+        call: AbstractAsyncContextManager[Stream[pb.LookupResponse]],
+        *,
+        lookup_seconds: float,
+        semantic_seconds: float,
+        answer_seconds: float,
+    ) -> None:
+        self._call = call
+        self._lookup_seconds, self._semantic_seconds = lookup_seconds, semantic_seconds
+        self._answer_seconds = answer_seconds
+        self._open = AsyncExitStack()
+        self._log = structlog.get_logger("cache_client")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # What became of the request is not how this call ended: unless the caller leaves, it is left on purpose.
+        left = isinstance(error, asyncio.CancelledError | GeneratorExit)
+        await (self._open.__aexit__(kind, error, traceback) if left else self._open.aclose())
+
+    async def found(self) -> CachedAnswer | CacheVerdict:
+        try:
+            return await self._found()
+        except (TokenwayError, TimeoutError) as error:
+            self._log.info("lookup failed, going on without the cache", error=repr(error))
+            await self._open.__aexit__(type(error), error, error.__traceback__)
+            return CacheVerdict.UNAVAILABLE
+
+    async def _found(self) -> CachedAnswer | CacheVerdict:
+        stream = await self._open.enter_async_context(self._call)
+        messages = _Messages(aiter(stream))
+        self._open.push_async_callback(messages.aclose)
+        found = await _verdict(messages, self._lookup_seconds)
+        if found.semantic_pending:
+            try:
+                found = await _verdict(messages, self._semantic_seconds)
+            except (TokenwayError, TimeoutError) as error:
+                self._log.info("the semantic tier failed, going on without it", error=repr(error))
+                return _miss(found)
+        # To the end also after a miss: a call that is left early is one that was cancelled, and its span would say so.
+        async with asyncio.timeout(self._answer_seconds):
+            rest = [each async for each in messages]
+        return _answer(found, rest) if found.verdict == pb.VERDICT_HIT else _miss(found)
+
+
+class _Messages:
+    """A stream's messages. One that is not waited for any longer is not lost, and the stream goes on: to cancel who
+    reads a call of grpc.aio is to cancel the call.
+    """
+
+    def __init__(self, messages: AsyncIterator[pb.LookupResponse]) -> None:
+        self._messages = messages
+        self._coming: asyncio.Task[pb.LookupResponse | None] | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> pb.LookupResponse:
+        message = await self._next(None)
+        if message is None:
+            raise StopAsyncIteration
+        return message
+
+    async def within(self, seconds: float) -> pb.LookupResponse | None:
+        """The next one, None at the end; TimeoutError."""
+        return await self._next(seconds)
+
+    async def aclose(self) -> None:
+        """Ends the call if a message is still being waited for."""
+        if self._coming is not None:
+            self._coming.cancel()
+            with suppress(asyncio.CancelledError, TokenwayError):
+                await self._coming
+
+    async def _next(self, seconds: float | None) -> pb.LookupResponse | None:
+        if self._coming is None:
+            self._coming = asyncio.ensure_future(_next_of(self._messages))
+        done, _ = await asyncio.wait({self._coming}, timeout=seconds)
+        if not done:
+            raise TimeoutError
+        coming, self._coming = self._coming, None
+        return coming.result()
+
+
+async def _next_of(messages: AsyncIterator[pb.LookupResponse]) -> pb.LookupResponse | None:
+    return await anext(messages, None)
+
+
+async def _verdict(messages: _Messages, seconds: float) -> pb.Found:
+    message = await messages.within(seconds)
+    if message is None or message.WhichOneof("event") != "found":
+        raise TokenwayError(Reason.SERVICE_UNAVAILABLE, "the cache ended a look-up without its verdict")
+    return message.found
+
+
+def _miss(found: pb.Found) -> CacheVerdict:
+    return _VERDICTS.get(found.verdict, CacheVerdict.MISS)
+
+
+def _answer(found: pb.Found, rest: list[pb.LookupResponse]) -> CachedAnswer | CacheVerdict:
+    if not rest or (finish_reason := _REASONS.get(rest[-1].stored.finish_reason)) is None:
+        return CacheVerdict.UNAVAILABLE  # broken off, or ended in a way that only a newer version knows
+    return CachedAnswer(
+        deltas=tuple(ProtoDelta.of(each.delta) for each in rest[:-1]),
+        finish_reason=finish_reason,
+        origin=_origin(found.origin),
+    )
+
+
+def _origin(origin: money_pb2.CachedFrom) -> CachedFrom:
+    return CachedFrom(
+        kind=_KINDS.get(origin.kind, CacheKind.EXACT),
+        source_request_id=origin.source_request_id,
+        age_seconds=origin.age.seconds + origin.age.nanos / 1e9,
+        similarity=origin.similarity,
+        original_usage=usage_from_proto(origin.original_usage),
+    )

@@ -1,0 +1,138 @@
+"""The router's side of a look-up, against a real server that answers as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import grpc
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind, StatusCode
+
+from libs.rpc.call import Call
+from libs.rpc.routes import Route, routes
+from libs.rpc.server import RpcServer
+from libs.telemetry import names
+from libs.testing.runtime import Recorded, recorded_runtime
+from services.router.adapters.cache_client import CacheClient
+from services.router.domain.answer import CacheKind, CacheVerdict
+from services.router.domain.ports import CachedAnswer, CachePolicy, CacheQuestion
+from tests.unit.router.asks import PRINCIPAL, TIERS, ask
+from tokenway.cache.v1 import cache_pb2 as pb
+from tokenway.common.v1 import generation_pb2, money_pb2
+
+QUESTION = CacheQuestion(ask(), TIERS[0], PRINCIPAL, CachePolicy())
+_OTHERS = frozenset({"Fill", "Invalidate", "ReportBadHit", "Explain", "GetStats"})
+PENDING = pb.LookupResponse(found=pb.Found(verdict=pb.VERDICT_MISS, semantic_pending=True))
+MISS = pb.LookupResponse(found=pb.Found(verdict=pb.VERDICT_MISS))
+LIKE = pb.LookupResponse(
+    found=pb.Found(
+        verdict=pb.VERDICT_HIT, origin=money_pb2.CachedFrom(kind=money_pb2.CACHE_KIND_SEMANTIC, similarity=0.97)
+    )
+)
+ANSWER = (
+    pb.LookupResponse(delta=generation_pb2.Delta(text=["Hi"], token_counts=[1])),
+    pb.LookupResponse(stored=pb.Stored(finish_reason=generation_pb2.FINISH_REASON_STOP)),
+)
+Script = Sequence[pb.LookupResponse | asyncio.Event]
+
+
+class Scripted:
+    """A CacheService whose Lookup says what it is told, and waits at each event until it is set."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    async def Lookup(self, request: pb.LookupRequest, call: Call) -> AsyncIterator[pb.LookupResponse]:
+        for each in self._script:
+            if isinstance(each, asyncio.Event):
+                await each.wait()
+            else:
+                yield each
+
+    def routes(self) -> tuple[Route, ...]:
+        return routes(pb.DESCRIPTOR, "CacheService", self, not_served=_OTHERS)
+
+
+@asynccontextmanager
+async def client(
+    *script: pb.LookupResponse | asyncio.Event, semantic_seconds: float = 5
+) -> AsyncIterator[tuple[CacheClient, Recorded]]:
+    recorded = recorded_runtime(service="router")
+    with tempfile.TemporaryDirectory(prefix="tw-") as folder:
+        server = RpcServer(
+            name="cache",
+            listen=f"unix:{folder}/cache.sock",
+            routes=Scripted(script).routes(),
+            runtime=replace(recorded.runtime),
+            drain_seconds=0,
+        )
+        async with server:
+            rpc = recorded.runtime.client(server.address, service="cache")
+            yield CacheClient(rpc, lookup_seconds=5, semantic_seconds=semantic_seconds), recorded
+            await rpc.close()
+
+
+async def found(cache: CacheClient) -> CachedAnswer | CacheVerdict:
+    async with cache.lookup(QUESTION) as looking:
+        return await looking.found()
+
+
+def of_the_call(recorded: Recorded) -> ReadableSpan:
+    (span,) = [each for each in recorded.spans() if each.kind is SpanKind.CLIENT]
+    return span
+
+
+async def test_a_second_verdict_of_the_semantic_tier_is_waited_for() -> None:
+    async with client(PENDING, LIKE, *ANSWER) as (cache, _):
+        answer = await found(cache)
+    assert isinstance(answer, CachedAnswer)
+    assert (answer.origin.kind, answer.origin.similarity) == (CacheKind.SEMANTIC, 0.97)
+    assert [each.tokens for each in answer.deltas] == [1]
+
+
+async def test_a_semantic_tier_that_finds_nothing_leaves_a_miss_and_a_call_that_ended_well() -> None:
+    async with client(PENDING, MISS) as (cache, recorded):
+        assert await found(cache) is CacheVerdict.MISS
+        span = of_the_call(recorded)
+    assert (span.attributes or {})[names.RPC_RESPONSE_STATUS_CODE] == grpc.StatusCode.OK.name
+
+
+async def test_a_semantic_tier_that_is_slow_is_a_miss_and_its_call_is_left_on_purpose() -> None:
+    never = asyncio.Event()
+    async with asyncio.timeout(5), client(PENDING, never, semantic_seconds=0.01) as (cache, recorded):
+        assert await found(cache) is CacheVerdict.MISS
+        span = of_the_call(recorded)
+    assert (span.attributes or {})[names.RPC_RESPONSE_STATUS_CODE] == grpc.StatusCode.CANCELLED.name
+    assert span.status.status_code is StatusCode.UNSET
+
+
+async def test_a_cache_that_ends_without_a_verdict_is_of_no_use_and_does_no_harm() -> None:
+    async with client() as (cache, _):
+        assert await found(cache) is CacheVerdict.UNAVAILABLE
+
+
+async def test_a_hit_that_breaks_off_is_no_hit() -> None:
+    async with client(LIKE, ANSWER[0]) as (cache, _):
+        assert await found(cache) is CacheVerdict.UNAVAILABLE
+
+
+async def test_a_request_that_fails_while_it_looks_up_is_not_the_caches_failure() -> None:
+    never = asyncio.Event()
+    async with client(PENDING, never) as (cache, recorded):
+        try:
+            async with asyncio.timeout(5), asyncio.TaskGroup() as both:
+                both.create_task(found(cache))
+                both.create_task(failing())
+        except* ZeroDivisionError:
+            pass
+        span = of_the_call(recorded)
+    assert (span.attributes or {})[names.RPC_RESPONSE_STATUS_CODE] == grpc.StatusCode.CANCELLED.name
+
+
+async def failing() -> None:
+    await asyncio.sleep(0.05)
+    raise ZeroDivisionError
