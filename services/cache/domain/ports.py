@@ -112,3 +112,55 @@ class Encoder(Protocol):
         Whoever leaves while it waits changes nothing for others who ask for the same text.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """An answer's place among the questions of its partition.
+
+    `vector` is the embedding of what was asked: unit length, two bytes a number (IEEE half, little-endian).
+    """
+
+    key: AnswerKey
+    partition: bytes
+    vector: bytes
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """An answer whose question is near another, by the cosine of the two."""
+
+    key: AnswerKey
+    similarity: float
+
+
+class VectorIndex(Protocol):
+    """Which answers of a partition were given to nearby questions: in memory, and what it says is to be verified.
+
+    It holds so many entries and never more. When one too many is put, the organisation with the most loses the one that
+    would expire next, so that none can crowd out the others.
+    """
+
+    def put(self, entry: IndexEntry) -> AnswerKey | None:
+        """Takes it in, in place of what was there under its key; which other lost its place for it, if one did."""
+        ...
+
+    def remove(self, key: AnswerKey) -> None:
+        """Forgets it; nothing happens where it is not."""
+        ...
+
+    def clear(self) -> None:
+        """Forgets all."""
+        ...
+
+    def nearest(self, organisation: str, partition: bytes, vector: bytes, *, limit: int) -> list[Near]:
+        """The nearest of this organisation's partition, nearest first, without any that has expired.
+
+        `vector` has four bytes a number, as an encoder gives it. Cosines are right to a thousandth.
+        """
+        ...
+
+    def __len__(self) -> int:
+        """How many entries take up room; those that have expired may for a while."""
+        ...
