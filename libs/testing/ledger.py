@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import NoReturn
 
 from libs.money import Usage, UsageSource, cost_micro_usd
 from services.budget.domain.errors import budget_exceeded, reservation_closed, reservation_not_found
@@ -61,6 +62,8 @@ class Held:
     # Where the live part is counted.
     counted: tuple[Counted, ...] = ()
     reserved: Amounts = field(default_factory=dict)
+    # What the longest answer would take beyond that and what is booked.
+    wanted: Amounts = field(default_factory=dict)
     seq: int = 0
     used: Usage = field(default_factory=Usage)
     bookings: list[Booking] = field(default_factory=list)
@@ -89,14 +92,22 @@ class Held:
 
     def reserve(self, output_tokens: int) -> None:
         """All that it takes to deliver so many, and is not booked."""
-        self.reserved = self.unbooked(
-            {
-                Kind.MONEY: self.cost_at(output_tokens),
-                Kind.INPUT_TOKENS: self.used.input_tokens or self.asked.max_input_tokens,
-                Kind.OUTPUT_TOKENS: output_tokens,
-                Kind.CONCURRENCY: 1,
-            }
-        )
+        self.reserved = self.unbooked(self.covering(output_tokens))
+        longest = self.unbooked(self.covering(self.asked.max_output_tokens))
+        self.wanted = {kind: max(0, most - self.reserved[kind]) for kind, most in longest.items()}
+
+    def give_back(self) -> None:
+        """All that the live part holds and that was wanted beyond it."""
+        self.reserved, self.wanted = {}, {}
+
+    def covering(self, output_tokens: int) -> Amounts:
+        """What it takes to deliver so many."""
+        return {
+            Kind.MONEY: self.cost_at(output_tokens),
+            Kind.INPUT_TOKENS: self.used.input_tokens or self.asked.max_input_tokens,
+            Kind.OUTPUT_TOKENS: output_tokens,
+            Kind.CONCURRENCY: 1,
+        }
 
     def cost_at(self, output_tokens: int) -> int:
         """What the request costs once it has delivered so many."""
@@ -136,7 +147,7 @@ class InMemoryLedger:
         forgotten = self._held.pop((organisation, reservation.id), None)
         if forgotten:
             self._forgotten.append(forgotten)
-        self._step(held, now, lambda: self._take_place(held, replaced, now), needs_request=replaced is None)
+        self._step(held, now, lambda: self._take_place(held, replaced, now), begins=True, books=int(replaced is None))
         if replaced and replaced.state == "open":
             self._close(replaced, now, "released", Outcome.RELEASED, replaced.used)
         return self._lease(held, now, self._passed(held, now))
@@ -148,7 +159,7 @@ class InMemoryLedger:
             raise reservation_closed(extension.id, held.state)
         if extension.seq <= held.seq:
             return self._lease(held, now)
-        self._step(held, now, lambda: self._extend(held, extension, now), needs_request=False)
+        self._step(held, now, lambda: self._extend(held, extension, now), begins=False)
         return self._lease(held, now)
 
     async def settle(self, settlement: Settlement) -> Receipt:
@@ -283,7 +294,8 @@ class InMemoryLedger:
         returned: Amounts = {}
         if replaced and replaced.state == "open":
             held.counted = self._next_part(principal, replaced.counted)
-            returned, replaced.reserved = replaced.reserved, {}
+            returned = replaced.reserved
+            replaced.give_back()
         else:
             held.counted = self._always(principal) + self._limited(principal, tuple(Kind))
         held.leased = self._first_lease_tokens(held, now)
@@ -296,7 +308,7 @@ class InMemoryLedger:
         asked = held.asked
         worst = {Kind.MONEY: held.cost_at(asked.max_output_tokens), Kind.OUTPUT_TOKENS: asked.max_output_tokens}
         near_limit = any(
-            _left(self._state(asked.principal.organisation, limit, now))
+            _left(self._state(asked.principal.organisation, limit, now, wanted=True))
             < self._policy.near_limit_factor * worst[limit.kind]
             for limit in self._limits_of(asked.principal)
             if limit.kind in worst and not limit.soft
@@ -312,36 +324,44 @@ class InMemoryLedger:
         held.reserve(max(held.leased, extension.used.output_tokens))
         held.part_ms, held.expires_ms = now, now + int(self._policy.lifetime_seconds * 1000)
 
-    def _step(self, held: Held, now: int, change: Callable[[], None], *, needs_request: bool) -> None:
-        """Makes the change, or raises for the limit that it would pass and leaves everything as it was."""
-        organisation = held.asked.principal.organisation
+    def _step(self, held: Held, now: int, change: Callable[[], None], *, begins: bool, books: int = 0) -> None:
+        """Makes the change, or raises for the limit that it would pass and leaves everything as it was.
+
+        A request that begins must fit as a whole, beside all that open ones may still want.
+        """
         limits = [each for each in self._limits_of(held.asked.principal) if not each.soft]
-        before = [self._state(organisation, each, now) for each in limits]
+        before = [self._state(held.asked.principal.organisation, each, now, wanted=begins) for each in limits]
         saved = {name: replace(each, bookings=list(each.bookings)) for name, each in self._held.items()}
-        self._held[organisation, held.asked.id] = held
+        self._held[held.asked.principal.organisation, held.asked.id] = held
         change()
-        after = [self._state(organisation, each, now) for each in limits]
+        after = [self._state(held.asked.principal.organisation, each, now, wanted=begins) for each in limits]
         passed = [(was, will) for was, will in zip(before, after, strict=True) if _left(will) < min(0, _left(was))]
         if passed:
             self._held = saved
-            need = {**held.reserved, Kind.REQUESTS: int(needs_request)}
-            frees = [self._frees_ms(organisation, was, will, held.reserved, need, now) for was, will in passed]
-            latest = max(frees)
-            state = passed[frees.index(latest)][0]
-            after_seconds = (latest - now) / 1000 if latest < _NEVER else None
-            raise budget_exceeded(state, need=need[state.limit.kind], frees_after_seconds=after_seconds)
+            takes = {kind: most + (held.wanted[kind] if begins else 0) for kind, most in held.reserved.items()}
+            self._refuse(held.asked.principal.organisation, passed, takes, {**takes, Kind.REQUESTS: books}, now)
+
+    def _refuse(
+        self, organisation: str, passed: list[tuple[BudgetState, BudgetState]], takes: Amounts, need: Amounts, now: int
+    ) -> NoReturn:
+        frees = [self._frees_ms(organisation, was, will, takes, need, now) for was, will in passed]
+        latest = max(frees)
+        state = passed[frees.index(latest)][0]
+        after_seconds = (latest - now) / 1000 if latest < _NEVER else None
+        raise budget_exceeded(state, need=need[state.limit.kind], frees_after_seconds=after_seconds)
 
     def _frees_ms(
-        self, organisation: str, was: BudgetState, will: BudgetState, reserved: Amounts, need: Amounts, now: int
+        self, organisation: str, was: BudgetState, will: BudgetState, takes: Amounts, need: Amounts, now: int
     ) -> float:
         """When the limit may have room."""
         limit, too_much = was.limit, -_left(will)
         if need[limit.kind] > limit.most:
             return _NEVER
+        ends_ms = _NEVER if was.resets_at_seconds is None else was.resets_at_seconds * 1000
+        if too_much <= will.reserved - takes.get(limit.kind, 0):
+            return min(now + _TRY_AGAIN_MS, ends_ms)
         if limit.window is Window.TOTAL or limit.kind is Kind.MONEY:
-            ends_ms = _NEVER if was.resets_at_seconds is None else was.resets_at_seconds * 1000
-            by_others = will.reserved - reserved.get(limit.kind, 0)
-            return min(now + _TRY_AGAIN_MS, ends_ms) if too_much <= by_others else ends_ms
+            return ends_ms
         bucket_ms = bucket_seconds(limit.window) * 1000
         for each in sorted(_bookings(self._of(organisation), _counted(limit)), key=lambda each: each.booked_ms):
             if _is_in(limit.window, each.booked_ms, now):
@@ -370,7 +390,8 @@ class InMemoryLedger:
         self, held: Held, now: int, state: str, outcome: Outcome, usage: Usage, why: str = "", uncovered: int = 0
     ) -> None:
         asked = held.asked
-        held.state, held.closed_ms, held.reserved = state, now, {}
+        held.give_back()
+        held.state, held.closed_ms = state, now
         held.receipt = Receipt(
             request_id=asked.request_id,
             reservation_id=asked.id,
@@ -465,10 +486,16 @@ class InMemoryLedger:
         of_request = tuple(each for each in before if each.kind in _OF_REQUEST)
         return self._always(principal) + self._limited(principal, of_part) + of_request
 
-    def _state(self, organisation: str, limit: Limit, now: int) -> BudgetState:
+    def _state(self, organisation: str, limit: Limit, now: int, *, wanted: bool = False) -> BudgetState:
+        """With what is wanted beyond leases, as if that were reserved."""
         used, reserved = self.used_and_reserved(organisation, limit.account, limit.window, now, limit.kind)
+        if wanted:
+            reserved += sum(each.wanted.get(limit.kind, 0) for each in self._whose(organisation, limit.account))
         ends = period(limit.window, now // 1000).end_seconds if limit.kind is Kind.MONEY else None
         return BudgetState(limit, used, reserved, ends)
+
+    def _whose(self, organisation: str, account: Account) -> Iterator[Held]:
+        return (each for each in self._of(organisation) if account in each.asked.principal.accounts())
 
 
 def _counted(limit: Limit) -> Counted:

@@ -32,9 +32,6 @@ class Row:
     # asks too much: without it, that one would have to wait for the next window.
     obeys: bool = False
     tokens: int = 200
-    # Longer than a first lease, answers of a wave that begins above the near limit are held in part, and then there
-    # is not enough for the rest of all: how many are cut is shown, and is no fault.
-    may_be_cut: bool = False
 
     @property
     def payer(self) -> Payer:
@@ -73,5 +70,7 @@ ROWS = (
     Row("not said, obeys RetryInfo", None, obeys=True),
     Row("exact, leaves after token 1", leave_after_tokens=1),
     Row("exact, leaves after token 20", leave_after_tokens=20),
-    Row("exact, three times as long", tokens=600, may_be_cut=True),
+    # Longer than a first lease: what is held of them at first is not all that they need.
+    Row("exact, three times as long", tokens=600),
+    Row("exact, ten times as long", tokens=2_000),
 )

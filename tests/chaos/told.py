@@ -42,11 +42,11 @@ class Told:
         """What must not be."""
         if self.overspend or self.unpaid or self.reserved:
             yield f"overspend {self.overspend}, unpaid {self.unpaid}, reserved still {self.reserved}"
-        if self.cut and not row.may_be_cut:
+        if self.cut:
             yield f"{self.cut} were let in and cut short"
         if self.misbilled:
             yield f"{self.misbilled} were billed for less than they got, or for more than was made"
-        exactly_ten = row.obeys or (row.asked_factor == 1 and row.leave_after_tokens is None and not row.may_be_cut)
+        exactly_ten = row.obeys or (row.asked_factor == 1 and row.leave_after_tokens is None)
         if exactly_ten and self.whole != TEN:
             yield f"{self.whole} whole answers, not {TEN}"
 

@@ -111,14 +111,110 @@ async def test_far_from_its_limits_a_request_gets_a_small_lease(tried: Tried) ->
 
 
 async def test_near_a_limit_the_whole_answer_is_reserved(tried: Tried) -> None:
-    # Worst case 1,010; 8 × 1,010 = 8,080.
-    await limit(tried.ledger, 8_080 + 110)
+    # Worst case 1,010, of which a lease holds 110, and the other 900 may be wanted; 8 × 1,010 = 8,080.
+    await limit(tried.ledger, 8_080 + 1_010)
 
     far = [await tried.ledger.reserve(asked()) for _ in range(2)]
     near = await tried.ledger.reserve(asked())
 
     assert [(each.output_tokens, each.whole) for each in far] == [(100, False), (100, False)]
     assert (near.output_tokens, near.whole, near.reserved_micro_usd) == (1_000, True, 1_010)
+
+
+@pytest.mark.parametrize("kind", [Kind.MONEY, Kind.OUTPUT_TOKENS])
+async def test_of_long_answers_that_begin_at_once_as_many_are_let_in_as_can_end(tried: Tried, kind: Kind) -> None:
+    # Room for exactly ten: the first are far from the limit, and get small leases.
+    await limit(tried.ledger, 10 * (1_010 if kind is Kind.MONEY else 1_000), kind=kind)
+    given = [asked() for _ in range(10)]
+    leases = [await tried.ledger.reserve(each) for each in given]
+
+    error = await refused(tried.ledger.reserve(asked()), Reason.BUDGET_EXCEEDED)
+
+    assert {each.whole for each in leases} == {True, False}
+    assert error.retry_after_seconds == 1
+    state = error.metadata
+    assert int(state["used"]) + int(state["reserved"]) + int(state["needed"]) > int(state["limit"])
+    for seq, output in enumerate((100, 500, 900), 1):
+        for each in given:
+            await tried.ledger.extend(extended(each, seq, used(output), want=400))
+    receipts = [await tried.ledger.settle(settled(each, used(1_000))) for each in given]
+    assert [each.uncovered_micro_usd for each in receipts] == [0] * 10
+    assert stands(tried, kind=kind) == (10 * (1_010 if kind is Kind.MONEY else 1_000), 0)
+
+
+async def test_far_from_a_limit_many_answers_are_open_on_small_leases(tried: Tried) -> None:
+    await limit(tried.ledger, (50 + 8) * 1_010)
+
+    leases = [await tried.ledger.reserve(asked()) for _ in range(50)]
+
+    assert {(each.output_tokens, each.whole) for each in leases} == {(100, False)}
+    assert stands(tried) == (0, 50 * 110)
+
+
+@pytest.mark.parametrize("end", ["settle", "release", "expire", "replace"])
+async def test_what_an_answer_no_longer_wants_is_there_for_the_next(tried: Tried, end: str) -> None:
+    first, other = asked(), asked()
+    await tried.ledger.reserve(first)
+    await limit(tried.ledger, 1_900)
+    # 110 are held, and 900 more wanted.
+    await refused(tried.ledger.reserve(other), Reason.BUDGET_EXCEEDED)
+
+    match end:
+        case "settle":
+            await tried.ledger.settle(settled(first, used(5)))
+        case "release":
+            await tried.ledger.release("acme", first.id)
+        case "expire":
+            tried.clock.advance(61)
+        case "replace":
+            await tried.ledger.reserve(asked(most=10, replaces=first.id))
+
+    await tried.ledger.reserve(other)
+
+
+async def test_an_answer_wants_less_once_its_input_is_counted(tried: Tried) -> None:
+    first = asked()
+    await tried.ledger.reserve(first)
+    await limit(tried.ledger, 2_015)  # for one and its worst, and for one whose input is counted
+    await refused(tried.ledger.reserve(asked()), Reason.BUDGET_EXCEEDED)
+
+    await tried.ledger.extend(extended(first, 1, used(20, input=5)))
+
+    await tried.ledger.reserve(asked())
+
+
+async def test_what_is_wanted_counts_in_the_window_in_which_it_will_be_taken(tried: Tried) -> None:
+    tried.clock.now_ms = ms("2024-02-28T10:59:30")
+    await tried.ledger.reserve(asked())
+    tried.clock.now_ms = ms("2024-02-28T11:00:00")
+    await limit(tried.ledger, 1_909)
+
+    error = await refused(tried.ledger.reserve(asked()), Reason.BUDGET_EXCEEDED)
+
+    assert (error.metadata["used"], error.metadata["reserved"], error.metadata["needed"]) == ("0", "900", "1010")
+    await limit(tried.ledger, 1_910)
+    await tried.ledger.reserve(asked())
+
+
+async def test_a_fallback_to_a_longer_answer_is_let_in_only_if_all_of_it_fits(tried: Tried) -> None:
+    first = asked()
+    await tried.ledger.reserve(first)
+    await limit(tried.ledger, 1_500)
+
+    await refused(tried.ledger.reserve(asked(most=1_491, replaces=first.id)), Reason.BUDGET_EXCEEDED)
+
+    await tried.ledger.reserve(asked(most=1_490, replaces=first.id))
+
+
+async def test_what_others_may_want_does_not_stop_an_answer_that_was_let_in(tried: Tried) -> None:
+    first = asked()
+    await tried.ledger.reserve(first)
+    await tried.ledger.reserve(asked())
+    await limit(tried.ledger, 1_200)  # lowered, to less than both may come to
+
+    lease = await tried.ledger.extend(extended(first, 1, used(90), want=910))
+
+    assert lease.whole
 
 
 async def test_an_organisation_without_limits_still_gets_leases_and_receipts(tried: Tried) -> None:

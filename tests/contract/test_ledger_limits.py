@@ -337,7 +337,7 @@ async def test_an_extend_is_refused_by_a_limit_of_tokens_and_changes_nothing(tri
 
 async def test_near_a_limit_of_output_tokens_the_whole_answer_is_reserved(tried: Tried) -> None:
     # The most is 1,000; 8 × 1,000 = 8,000.
-    await limit(tried.ledger, 8_100, kind=Kind.OUTPUT_TOKENS)
+    await limit(tried.ledger, 9_000, kind=Kind.OUTPUT_TOKENS)
 
     far = [await tried.ledger.reserve(asked()) for _ in range(2)]
     near = await tried.ledger.reserve(asked())

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from libs.keys import sha256_of
 from libs.rpc.client import Client
+from libs.rpc.method import method
 from libs.rpc.server import RpcServer
 from libs.settings import schema
 from libs.testing.runtime import Recorded, recorded_runtime
@@ -65,6 +66,14 @@ class Mesh:
         """Micro-dollars that open leases hold."""
         return max(reserved for _, reserved in (await self.money()).values())
 
+    async def put_limit(self, micro_usd: int) -> None:
+        """Sets the organisation's limit of an hour."""
+        hour = money_pb2.Budget(
+            scope=money_pb2.BUDGET_SCOPE_ORGANISATION, window=money_pb2.BUDGET_WINDOW_HOUR, limit=micro_usd
+        )
+        request = budget_pb2.PutBudgetRequest(organisation=ORGANISATION, budget=hour)
+        await self.budget_client.unary(_PUT_BUDGET, request, timeout_seconds=5)
+
     async def settled(self) -> None:
         """Returns once no lease is open: what ends in the background has ended."""
         async with asyncio.timeout(10):
@@ -72,14 +81,11 @@ class Mesh:
                 await asyncio.sleep(0.02)
 
 
-def _get_usage() -> Any:
-    from libs.rpc.method import method
-
-    file = budget_pb2.DESCRIPTOR
-    return method(file, "BudgetService", "GetUsage", budget_pb2.GetUsageRequest, budget_pb2.GetUsageResponse)
-
-
-_GET_USAGE = _get_usage()
+_FILE = budget_pb2.DESCRIPTOR
+_GET_USAGE = method(_FILE, "BudgetService", "GetUsage", budget_pb2.GetUsageRequest, budget_pb2.GetUsageResponse)
+_PUT_BUDGET = method(
+    _FILE, "BudgetAdminService", "PutBudget", budget_pb2.PutBudgetRequest, budget_pb2.PutBudgetResponse
+)
 
 
 def model(name: str, folder: Path, **changes: Any) -> schema.Model:

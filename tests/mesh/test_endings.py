@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -134,28 +136,47 @@ async def test_when_every_candidate_fails_each_is_named(redis_url: str) -> None:
     assert bill == 0
 
 
-async def test_a_budget_that_is_used_up_in_mid_answer_ends_it_cleanly(redis_url: str) -> None:
-    # Each of two answers fits alone; both at once do not.
+async def test_of_two_answers_that_fit_alone_and_not_together_one_is_whole_and_one_refused(redis_url: str) -> None:
     worst_case = 100 * INPUT + 100 * OUTPUT
-    small_leases = {"near_limit_factor": 1, "first_lease_tokens": 8}
+    async with small_leases(redis_url, micro_usd=int(worst_case * 1.3)) as mesh:
+        asked = [events(mesh, question(f"[[tokens=100]] [[pace=100]] {n}", max_tokens=100)) for n in range(2)]
+        first, second = await asyncio.gather(*asked, return_exceptions=True)
+    answer, refusal = (first, second) if isinstance(second, TokenwayError) else (second, first)
+    assert isinstance(refusal, TokenwayError)
+    assert (refusal.reason, refusal.retry_after_seconds) == (Reason.BUDGET_EXCEEDED, 1)
+    assert isinstance(answer, list)
+    finished = answer[-1].finished
+    assert (finished.finish_reason, finished.usage.output_tokens) == (generation_pb2.FINISH_REASON_STOP, 100)
+
+
+async def test_a_limit_that_is_lowered_in_mid_answer_ends_it_cleanly(redis_url: str) -> None:
+    limit_micro_usd = 200 * OUTPUT
+    async with small_leases(redis_url, micro_usd=1_000 * limit_micro_usd) as mesh:
+        asked = question("[[tokens=1000]] [[pace=200]] why", max_tokens=1_000)
+        async with mesh.client.stream_generate(asked, timeout_seconds=30) as stream:
+            await begun(stream)
+            await mesh.put_limit(limit_micro_usd)
+            answer = [event async for event in stream]
+        bill = await spent(mesh)
+    last = answer[-1].finished
+    assert last.finish_reason == generation_pb2.FINISH_REASON_BUDGET
+    assert last.usage.output_tokens == sum(sum(event.delta.token_counts) for event in answer)
+    assert 0 < last.receipt.cost_micro_usd == bill <= limit_micro_usd
+
+
+@asynccontextmanager
+async def small_leases(redis_url: str, *, micro_usd: int) -> AsyncIterator[Mesh]:
+    """A mesh that leases eight tokens at a time, and an organisation with so much money an hour."""
     with tempfile.TemporaryDirectory(prefix="tw-") as name:
         folder = Path(name)
         given = settings(
             folder,
             redis_url,
-            services=services(folder, budget=small_leases),
-            organisations=organisations(limit(f"{worst_case * 1.3 / 1e6:.6f}")),
+            services=services(folder, budget={"near_limit_factor": 1, "first_lease_tokens": 8}),
+            organisations=organisations(limit(f"{micro_usd / 1e6:.6f}"), limit("100", "day")),
         )
         async with running(given) as mesh:
-            asked = [events(mesh, question(f"[[tokens=100]] [[pace=100]] {n}", max_tokens=100)) for n in range(2)]
-            answers = await asyncio.gather(*asked)
-            bill = (await mesh.money())["BUDGET_WINDOW_HOUR"][0]
-    finished = [each[-1].finished for each in answers]
-    assert generation_pb2.FINISH_REASON_BUDGET in {each.finish_reason for each in finished}
-    for answer, last in zip(answers, finished, strict=True):
-        delivered = sum(sum(event.delta.token_counts) for event in answer)
-        assert last.usage.output_tokens == delivered
-    assert sum(each.receipt.cost_micro_usd for each in finished) == bill <= worst_case * 1.3
+            yield mesh
 
 
 async def test_more_requests_than_the_limit_are_refused_at_once(redis_url: str) -> None:

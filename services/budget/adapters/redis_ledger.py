@@ -23,7 +23,7 @@ from services.budget.domain.receipt import Receipt, ReceiptPage, ReceiptQuery, S
 # What a script is asked: JSON by name.
 Asked = dict[str, Any]
 # What every verb's script begins with; lua/organisation.lua explains.
-_BEGINNING = ("calendar", "cost", "organisation", "amounts", "sliding", "counters", "days", "reservations")
+_BEGINNING = ("calendar", "cost", "organisation", "amounts", "wanted", "sliding", "counters", "days", "reservations")
 # What comes after it.
 _VERBS = {
     "reserve": ("limits", "reserve"),
@@ -36,7 +36,7 @@ _VERBS = {
     "remove_limit": ("limit_entries", "remove_limit"),
 }
 # The order in which every script expects them.
-_ORGANISATION_KEYS = ("clock", "budgets", "leases", "receipts")
+_ORGANISATION_KEYS = ("clock", "budgets", "leases", "receipts", "wanted")
 _NOTHING_SWEPT = Swept(0, 0)
 # So that nobody waits for one script that looks at thousands; Lua takes no more than 8,000 at all.
 _ACCOUNTS_AT_ONCE = 200

@@ -26,6 +26,7 @@ from services.budget.adapters.redis_snapshots import (
     snapshot,
     sums_of,
 )
+from services.budget.domain.limits import WINDOWS
 from services.budget.domain.verification import (
     CounterName,
     Difference,
@@ -97,8 +98,8 @@ class RedisVerification:
 
     async def _find(self, name: str) -> None:
         kind, _, rest = name.partition(":")
-        if kind == "spend":
-            self._counters.add(counter_name(name))
+        if kind == "spend" and (counter := counter_name(name)).window in WINDOWS:
+            self._counters.add(counter)
         elif kind == "days":
             self._days.add(rest)
         elif kind == "trimmed" and rest.startswith("spend:"):

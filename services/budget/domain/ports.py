@@ -50,14 +50,18 @@ class Ledger(Protocol):
     async def reserve(self, reservation: Reservation) -> Lease:
         """Reserves for all accounts, kinds and windows, or for none.
 
-        Near a limit of money or output tokens the whole answer is reserved, and refused if that does not fit. With
-        `replaces`, that reservation is released in the same step and this one is the same request: it takes the open
-        one's place in the concurrency and is not counted anew; if this one is refused that one stays as it was; if
+        A small lease at first; near a limit of money or output tokens all of the longest answer. It is let in only
+        where all of that fits beside what the longest answers of open requests may still want in any window: so what is
+        let in later cuts none short that was let in before.
+
+        With `replaces`, that reservation is released in the same step and this one is the same request: it takes the
+        open one's place in the concurrency and is not counted anew; if this one is refused that one stays as it was; if
         that one is closed or unknown there is nothing to release. Repeated with the same id it answers with the lease
         as it stands. The soft limits that are passed by then come with the lease.
 
-        BUDGET_EXCEEDED names the limit that refuses, of several the one that frees last, which may be never. Without
-        a moment at which it frees, because what is reserved stands in the way, it says to try again in a second.
+        BUDGET_EXCEEDED names the limit that refuses, of several the one that frees last, which may be never; what open
+        requests may still want counts in it as reserved. Where that and what they have reserved stands in the way, it
+        says to try again in a second.
         RESERVATION_CLOSED: that id was used, and has ended.
         """
         ...
@@ -65,8 +69,9 @@ class Ledger(Protocol):
     async def extend(self, extension: Extension) -> Lease:
         """Books what was used where it was reserved, and reserves the rest and more in the windows of now.
 
-        The new lease is never shorter than the old one. Refused, the lease stands exactly as it was. A seq that is not
-        above the last one changes nothing and answers with the lease as it stands.
+        The new lease is never shorter than the old one, and what others may still want does not stop it. Refused, the
+        lease stands exactly as it was. A seq that is not above the last one changes nothing and answers with the lease
+        as it stands.
 
         BUDGET_EXCEEDED, RESERVATION_NOT_FOUND, RESERVATION_CLOSED.
         """

@@ -92,6 +92,7 @@ local function write_fixed(counter, now)
 end
 
 local function write(draft, now)
+  write_wanted()
   for _, counter in ipairs(draft) do
     if counter.spent ~= 0 or counter.reserved ~= 0 then
       if counter.bucket_ms then

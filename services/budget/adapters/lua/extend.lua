@@ -22,7 +22,7 @@ record.leased = math.max(record.leased, wanted)
 local used = used_by(record, cost(record, record.input, record.cached, record.output))
 local draft = {}
 end_part(draft, record, smaller(record.reserved, beyond(used, record.booked)), now)
-record.reserved = beyond(covering(record, math.max(record.leased, record.output)), record.booked)
+lease_part(record, math.max(record.leased, record.output))
 record.part_ms, record.expires_ms = now, now + args.lifetime_ms
 local limits = limits_of(record.accounts)
 record.touched = limited_part(record, limits, record.touched)

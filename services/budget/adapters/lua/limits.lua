@@ -69,9 +69,28 @@ local function after(counter)
   return counter.stands_spent + counter.spent, counter.stands_reserved + counter.reserved
 end
 
+-- What is wanted beyond leases stands in the way of those alone who are not let in yet.
+local function weigh_wanted(counters, wanted)
+  for _, counter in ipairs(counters) do
+    if counter.hard then
+      counter.wanted = wanted[counter.account]
+    end
+  end
+end
+
+-- Of the kind of a counter, how much is wanted with the draft, and how much of that the draft adds.
+local function wanted_in(counter)
+  local wanted = counter.wanted
+  if not wanted then
+    return 0, 0
+  end
+  local adds = wanted.adds[counter.kind]
+  return wanted.stands[counter.kind] + adds, adds
+end
+
 local function left_in(counter)
   local spent, reserved = after(counter)
-  return counter.hard - spent - reserved
+  return counter.hard - spent - reserved - wanted_in(counter)
 end
 
 -- Whether a hard limit leaves less room than so many of the worst that may come. What is no part of that, as requests
@@ -97,19 +116,20 @@ local function leaves_at(counter, excess, now)
   end
 end
 
--- When there may be room for what is needed, of which so much is to be reserved; math.huge: never. What others have only
--- reserved they may give back long before the window ends.
-local function frees_at(counter, need, reserves, now)
+-- When there may be room for what is needed, when others hold so much, which they may give back long before the window
+-- ends; math.huge: never.
+local function frees_at(counter, need, by_others, now)
   if need > counter.hard then
     return math.huge
   end
-  local excess = -left_in(counter)
-  if counter.bucket_ms then
-    return leaves_at(counter, excess, now) or now + TRY_AGAIN_MS
+  local excess, soon = -left_in(counter), now + TRY_AGAIN_MS
+  if excess <= by_others then
+    return math.min(soon, counter.end_ms or math.huge)
   end
-  local by_others = counter.stands_reserved + counter.reserved - reserves
-  local end_ms = counter.end_ms or math.huge
-  return excess <= by_others and math.min(now + TRY_AGAIN_MS, end_ms) or end_ms
+  if counter.bucket_ms then
+    return leaves_at(counter, excess, now) or soon
+  end
+  return counter.end_ms or math.huge
 end
 
 local function state_of(counter, most, soft, spent, reserved)
@@ -117,22 +137,26 @@ local function state_of(counter, most, soft, spent, reserved)
 end
 
 -- The limit that the draft would pass, as a reply; nil when it passes none. `current` are the counters of now: the
--- others only fall. Of several limits it is the one that frees last, since to wait for another would be in vain. What
--- does not raise a counter is never refused: the counter may stand above a limit that was lowered.
-local function refusal(current, books, reserves, now)
+-- others only fall. `takes` is what is reserved, and what may be wanted beyond it. Of several limits it is the one that
+-- frees last, since to wait for another would be in vain. What does not raise a counter is never refused: the counter
+-- may stand above a limit that was lowered.
+local function refusal(current, books, takes, now)
   local refuses, frees_ms
   for _, counter in ipairs(current) do
-    if counter.hard and counter.spent + counter.reserved > 0 and left_in(counter) < 0 then
-      local reserved = reserves[counter.kind]
-      local frees = frees_at(counter, books[counter.kind] + reserved, reserved, now)
+    local wanted, wants = wanted_in(counter)
+    if counter.hard and counter.spent + counter.reserved + wants > 0 and left_in(counter) < 0 then
+      local by_others = counter.stands_reserved + counter.reserved + wanted - takes[counter.kind]
+      local frees = frees_at(counter, books[counter.kind] + takes[counter.kind], by_others, now)
       if not refuses or frees > frees_ms then
         refuses, frees_ms = counter, frees
       end
     end
   end
   if refuses then
-    local state = state_of(refuses, refuses.hard, false, refuses.stands_spent, refuses.stands_reserved)
-    local need = books[refuses.kind] + reserves[refuses.kind]
+    local wanted, wants = wanted_in(refuses)
+    local held = refuses.stands_reserved + wanted - wants
+    local state = state_of(refuses, refuses.hard, false, refuses.stands_spent, held)
+    local need = books[refuses.kind] + takes[refuses.kind]
     return {'exceeded', state, need, now, frees_ms < math.huge and frees_ms or -1}
   end
 end

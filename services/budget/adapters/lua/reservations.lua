@@ -11,10 +11,10 @@ local swept = {leases = 0, presumed = 0}
 
 -- A reservation is a hash: `asked` is the JSON that Reserve was called with, the rest is what changes. Both are one
 -- table here. The live part of a lease is `reserved`, held in the windows of `part_ms` and in the counters that
--- `touched` names beside those of every account; `booked` is what earlier parts have come to; both are amounts.
--- `input`, `cached` and `output` are what was used so far.
+-- `touched` names beside those of every account; `booked` is what earlier parts have come to, and `wanted` what the
+-- longest answer would come to beyond both; all three are amounts. `input`, `cached` and `output` are what was used so far.
 local CHANGING_TEXTS = {'state', 'source', 'bookings', 'outcome', 'why', 'touched'}
-local CHANGING_AMOUNTS = {'reserved', 'booked', 'presumed'}
+local CHANGING_AMOUNTS = {'reserved', 'booked', 'wanted', 'presumed'}
 local CHANGING_NUMBERS = {
   'seq', 'input', 'cached', 'output', 'leased', 'part_ms', 'expires_ms', 'closed_ms', 'booked_at_ms', 'uncovered',
   'released',
@@ -62,12 +62,21 @@ local function load(id)
   return record
 end
 
+-- What a lease of so many output tokens holds, and what may still be wanted beyond it. The first is to be added to the
+-- counters.
+local function lease_part(record, output)
+  record.reserved = beyond(covering(record, output), record.booked)
+  record.wanted = beyond(covering(record, record.max_output), sum(record.booked, record.reserved))
+  want(record.accounts, record.wanted)
+end
+
 -- Books `spent` of the live part, in the draft, and returns the rest of it.
 local function end_part(draft, record, spent, now)
   local counters = counters_of(draft, record.accounts, record.touched, record.part_ms)
   add(counters, spent, negative(record.reserved), now)
   record.booked = sum(record.booked, spent)
-  record.reserved = NOTHING
+  want(record.accounts, negative(record.wanted))
+  record.reserved, record.wanted = NOTHING, NOTHING
   local money = spent.money
   if money == 0 then
     return

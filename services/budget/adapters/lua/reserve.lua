@@ -33,15 +33,16 @@ end
 
 local current = counters_of(draft, record.accounts, record.touched, now)
 weigh(current, limits, now)
+weigh_wanted(current, wanted_of(record.accounts))
 local worst = {money = cost_at(record, record.max_output), output_tokens = record.max_output}
 record.leased = math.min(record.want_output, record.max_output)
 if is_near(current, record.near_limit_factor, worst) then
   record.leased = record.max_output
 end
-record.reserved = beyond(covering(record, record.leased), record.booked)
+lease_part(record, record.leased)
 add(current, record.booked, record.reserved, now)
 
-local refused = refusal(current, record.booked, record.reserved, now)
+local refused = refusal(current, record.booked, sum(record.reserved, record.wanted), now)
 if refused then
   return reply(refused)
 end
