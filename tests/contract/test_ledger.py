@@ -206,6 +206,16 @@ async def test_a_fallback_to_a_longer_answer_is_let_in_only_if_all_of_it_fits(tr
     await tried.ledger.reserve(asked(most=1_490, replaces=first.id))
 
 
+async def test_a_fallback_that_wants_no_more_passes_a_limit_that_was_lowered(tried: Tried) -> None:
+    first = asked()
+    await tried.ledger.reserve(first)
+    await limit(tried.ledger, 1_009)
+
+    await refused(tried.ledger.reserve(asked(max_input=11, replaces=first.id)), Reason.BUDGET_EXCEEDED)
+
+    await tried.ledger.reserve(asked(replaces=first.id))
+
+
 async def test_what_others_may_want_does_not_stop_an_answer_that_was_let_in(tried: Tried) -> None:
     first = asked()
     await tried.ledger.reserve(first)
