@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from libs.clock import Clock
 from services.cache.domain.eligibility import bypass_reason
 from services.cache.domain.found import Bypass, Found, Hit, LookupEvent, Miss, SemanticMiss
 from services.cache.domain.key import exact_key
-from services.cache.domain.model import AnswerEnd, AnswerPart, FinishReason, Question, Tier
+from services.cache.domain.model import Question, Tier
 from services.cache.domain.ports import AnswerStore, SemanticTier
-from services.cache.domain.replay import replay
 from services.cache.domain.stats import Stats, Verdict
 
 _VERDICTS = {Hit: Verdict.HIT, Miss: Verdict.MISS, Bypass: Verdict.BYPASS}
@@ -42,7 +41,7 @@ class Lookup:
         self._semantic_seconds = semantic_seconds
 
     async def events(self, question: Question, *, tier: Tier = Tier.EXACT) -> AsyncGenerator[LookupEvent]:
-        """A verdict, a second one where the first says so, and after a hit the answer in parts and its end.
+        """A verdict, and a second one where the first says so.
 
         SERVICE_UNAVAILABLE when the store is away: to the caller a miss.
         """
@@ -64,9 +63,6 @@ class Lookup:
             yield Found(found.verdict, semantic_pending=True)
             found = await self._like(semantic, question, tier, found)
         yield found
-        if isinstance(found.verdict, Hit):
-            for event in _replayed(found.verdict):
-                yield event
 
     async def _exact(self, question: Question) -> Hit | Miss | Bypass:
         reason = bypass_reason(question)
@@ -88,8 +84,3 @@ class Lookup:
         except TimeoutError:
             found = _LATE
         return Found(found) if isinstance(found, Hit) else Found(exact.verdict, semantic=found)
-
-
-def _replayed(hit: Hit) -> Iterator[AnswerPart | AnswerEnd]:
-    yield from replay(hit.answer.whole)
-    yield AnswerEnd(FinishReason.STOP, hit.answer.usage)  # what is stored always ended by itself

@@ -107,9 +107,9 @@ def lookup_event_to_proto(event: LookupEvent) -> pb.LookupResponse:
     """An event of a lookup."""
     match event:
         case AnswerPart():
-            return convert_answer.part_to_proto(event)
+            return pb.LookupResponse(delta=convert_answer.delta_to_proto(event))
         case AnswerEnd(_, usage):
-            return convert_answer.end_to_proto(usage)
+            return pb.LookupResponse(stored=convert_answer.stored_to_proto(usage))
         case Found():
             return pb.LookupResponse(found=_found_to_proto(event))
 
@@ -124,6 +124,8 @@ def _found_to_proto(found: Found) -> pb.Found:
         case Hit():
             message.origin.CopyFrom(cached_from(found.verdict))
             message.threshold = found.verdict.threshold
+            message.answer.CopyFrom(convert_answer.delta_to_proto(found.verdict.answer.whole))
+            message.stored.CopyFrom(convert_answer.stored_to_proto(found.verdict.answer.usage))
         case Bypass(reason):
             message.bypass_reason = reason
     return message

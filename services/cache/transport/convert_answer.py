@@ -30,15 +30,13 @@ def part_from_proto(delta: generation_pb2.Delta) -> AnswerPart:
     )
 
 
-def part_to_proto(part: AnswerPart) -> cache_pb2.LookupResponse:
-    """A delta of a replay."""
-    return cache_pb2.LookupResponse(
-        delta=generation_pb2.Delta(
-            text=part.text,
-            token_counts=part.token_counts,
-            logprobs=[_top_logprobs_to_proto(each) for each in part.logprobs],
-            reasoning=part.reasoning,
-        )
+def delta_to_proto(part: AnswerPart) -> generation_pb2.Delta:
+    """Some of an answer, or all of it."""
+    return generation_pb2.Delta(
+        text=part.text,
+        token_counts=part.token_counts,
+        logprobs=[_top_logprobs_to_proto(each) for each in part.logprobs],
+        reasoning=part.reasoning,
     )
 
 
@@ -51,10 +49,9 @@ def end_from_proto(stored: cache_pb2.Stored) -> AnswerEnd:
     )
 
 
-def end_to_proto(usage: Usage) -> cache_pb2.LookupResponse:
-    """The end of a replay: what is stored always ended by itself."""
-    stored = cache_pb2.Stored(finish_reason=generation_pb2.FINISH_REASON_STOP, usage=usage_to_proto(usage))
-    return cache_pb2.LookupResponse(stored=stored)
+def stored_to_proto(usage: Usage) -> cache_pb2.Stored:
+    """The end of an answer: what is stored always ended by itself."""
+    return cache_pb2.Stored(finish_reason=generation_pb2.FINISH_REASON_STOP, usage=usage_to_proto(usage))
 
 
 def _top_logprobs_from_proto(message: generation_pb2.TopLogprobs) -> TopLogprobs:

@@ -33,12 +33,11 @@ _SCOPES = {
 }
 _FILL_TIMEOUT_SECONDS = 2.0
 _EXPLAIN_TIMEOUT_SECONDS = 5.0
-_ANSWER_FACTOR = 10
 _REASONS = {each: generation_pb2.FinishReason.Value(f"FINISH_REASON_{each}") for each in FinishReason}
 
 
 class CacheClient:
-    """A slow cache is a miss: the exact verdict has `lookup_seconds`, the answer after a hit ten times as long."""
+    """A slow cache is a miss: the exact verdict, with its answer, has `lookup_seconds`."""
 
     def __init__(self, client: Client, *, lookup_seconds: float, semantic_seconds: float) -> None:
         self._client = client
@@ -51,7 +50,6 @@ class CacheClient:
             self._client.stream(_LOOKUP, request),
             lookup_seconds=self._lookup_seconds,
             semantic_seconds=self._semantic_seconds,
-            answer_seconds=self._lookup_seconds * _ANSWER_FACTOR,
         )
 
     async def fill(

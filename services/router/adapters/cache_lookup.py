@@ -14,6 +14,7 @@ from libs.errors import Reason, TokenwayError
 from libs.rpc.client import Stream
 from libs.rpc.delta import ProtoDelta
 from libs.rpc.money import usage_from_proto
+from services.router.adapters.replay import replay
 from services.router.domain.answer import CachedFrom, CacheKind, CacheVerdict, FinishReason
 from services.router.domain.ports import CachedAnswer
 from tokenway.cache.v1 import cache_pb2 as pb
@@ -27,9 +28,7 @@ _REASONS: dict[int, FinishReason] = {
 
 
 class CacheLookup:
-    """The exact verdict has `lookup_seconds`, the semantic one after it `semantic_seconds`; then there are
-    `answer_seconds` for all that follows a hit.
-    """
+    """The exact verdict has `lookup_seconds`, the semantic one after it `semantic_seconds`."""
 
     def __init__(
         self,
@@ -37,11 +36,9 @@ class CacheLookup:
         *,
         lookup_seconds: float,
         semantic_seconds: float,
-        answer_seconds: float,
     ) -> None:
         self._call = call
         self._lookup_seconds, self._semantic_seconds = lookup_seconds, semantic_seconds
-        self._answer_seconds = answer_seconds
         self._open = AsyncExitStack()
         self._log = structlog.get_logger("cache_client")
 
@@ -75,9 +72,8 @@ class CacheLookup:
                 self._log.info("the semantic tier failed, going on without it", error=repr(error))
                 return _miss(found)
         # To the end also after a miss: a call that is left early is one that was cancelled, and its span would say so.
-        async with asyncio.timeout(self._answer_seconds):
-            rest = [each async for each in messages]
-        return _answer(found, rest) if found.verdict == pb.VERDICT_HIT else _miss(found)
+        _ = await messages.within(self._lookup_seconds)
+        return _answer(found) if found.verdict == pb.VERDICT_HIT else _miss(found)
 
 
 class _Messages:
@@ -134,11 +130,11 @@ def _miss(found: pb.Found) -> CacheVerdict:
     return _VERDICTS.get(found.verdict, CacheVerdict.MISS)
 
 
-def _answer(found: pb.Found, rest: list[pb.LookupResponse]) -> CachedAnswer | CacheVerdict:
-    if not rest or (finish_reason := _REASONS.get(rest[-1].stored.finish_reason)) is None:
-        return CacheVerdict.UNAVAILABLE  # broken off, or ended in a way that only a newer version knows
+def _answer(found: pb.Found) -> CachedAnswer | CacheVerdict:
+    if (finish_reason := _REASONS.get(found.stored.finish_reason)) is None:
+        return CacheVerdict.UNAVAILABLE  # it ended in a way that only a newer version knows
     return CachedAnswer(
-        deltas=tuple(ProtoDelta.of(each.delta) for each in rest[:-1]),
+        deltas=tuple(map(ProtoDelta.of, replay(found.answer))),
         finish_reason=finish_reason,
         origin=_origin(found.origin),
     )

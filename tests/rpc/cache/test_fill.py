@@ -70,8 +70,8 @@ async def test_a_fill_that_breaks_off_midway_leaves_nothing(cache: Served) -> No
 async def test_a_fill_that_breaks_off_leaves_the_answer_before_it(cache: Served) -> None:
     await cache.fill(header(), delta("first"), STOP)
     await cache.fill(header(), delta("second"))
-    [_, only, _] = await cache.lookup()
-    assert list(only.delta.text) == ["first"]
+    [only] = await cache.lookup()
+    assert list(only.found.answer.text) == ["first"]
 
 
 async def test_of_two_fills_at_once_the_last_whole_one_stands(cache: Served) -> None:
@@ -86,10 +86,10 @@ async def test_of_two_fills_at_once_the_last_whole_one_stands(cache: Served) -> 
 
     filling = asyncio.create_task(cache.client.unary(FILL, slow()))
     await cache.fill(header(), delta("fast"), STOP)
-    assert [list(event.delta.text) for event in (await cache.lookup())[1:-1]] == [["fast"]]
+    assert [list(event.found.answer.text) for event in await cache.lookup()] == [["fast"]]
     may_end.set()
     await filling
-    assert [list(event.delta.text) for event in (await cache.lookup())[1:-1]] == [["slow"], ["ly"]]
+    assert [list(event.found.answer.text) for event in await cache.lookup()] == [["slow", "ly"]]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from typing import Any
 
 from libs.generation.question import Conversation, Message, Part, Role, Sampling, Text
@@ -66,14 +66,3 @@ async def streamed(*events: FillEvent) -> AsyncIterator[FillEvent]:
     """The events of a Fill."""
     for event in events:
         yield event
-
-
-def joined(parts: Iterable[AnswerPart]) -> AnswerPart:
-    """What the parts make together."""
-    listed = list(parts)
-    return AnswerPart(
-        text=tuple(piece for each in listed for piece in each.text),
-        token_counts=tuple(count for each in listed for count in each.token_counts),
-        logprobs=tuple(logprob for each in listed for logprob in each.logprobs),
-        reasoning=tuple(piece for each in listed for piece in each.reasoning),
-    )

@@ -30,13 +30,13 @@ PENDING = pb.LookupResponse(found=pb.Found(verdict=pb.VERDICT_MISS, semantic_pen
 MISS = pb.LookupResponse(found=pb.Found(verdict=pb.VERDICT_MISS))
 LIKE = pb.LookupResponse(
     found=pb.Found(
-        verdict=pb.VERDICT_HIT, origin=money_pb2.CachedFrom(kind=money_pb2.CACHE_KIND_SEMANTIC, similarity=0.97)
+        verdict=pb.VERDICT_HIT,
+        origin=money_pb2.CachedFrom(kind=money_pb2.CACHE_KIND_SEMANTIC, similarity=0.97),
+        answer=generation_pb2.Delta(text=["Hi"], token_counts=[1]),
+        stored=pb.Stored(finish_reason=generation_pb2.FINISH_REASON_STOP),
     )
 )
-ANSWER = (
-    pb.LookupResponse(delta=generation_pb2.Delta(text=["Hi"], token_counts=[1])),
-    pb.LookupResponse(stored=pb.Stored(finish_reason=generation_pb2.FINISH_REASON_STOP)),
-)
+ENDLESS = pb.LookupResponse(found=pb.Found(verdict=pb.VERDICT_HIT, answer=LIKE.found.answer))
 Script = Sequence[pb.LookupResponse | asyncio.Event]
 
 
@@ -87,7 +87,7 @@ def of_the_call(recorded: Recorded) -> ReadableSpan:
 
 
 async def test_a_second_verdict_of_the_semantic_tier_is_waited_for() -> None:
-    async with client(PENDING, LIKE, *ANSWER) as (cache, _):
+    async with client(PENDING, LIKE) as (cache, _):
         answer = await found(cache)
     assert isinstance(answer, CachedAnswer)
     assert (answer.origin.kind, answer.origin.similarity) == (CacheKind.SEMANTIC, 0.97)
@@ -115,8 +115,8 @@ async def test_a_cache_that_ends_without_a_verdict_is_of_no_use_and_does_no_harm
         assert await found(cache) is CacheVerdict.UNAVAILABLE
 
 
-async def test_a_hit_that_breaks_off_is_no_hit() -> None:
-    async with client(LIKE, ANSWER[0]) as (cache, _):
+async def test_a_hit_without_an_end_that_is_known_is_no_hit() -> None:
+    async with client(ENDLESS) as (cache, _):
         assert await found(cache) is CacheVerdict.UNAVAILABLE
 
 

@@ -64,7 +64,7 @@ class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.Value
     VERDICT_UNSPECIFIED: _Verdict.ValueType  # 0
     """Never sent."""
     VERDICT_HIT: _Verdict.ValueType  # 1
-    """The answer follows."""
+    """There is one, and here it is."""
     VERDICT_MISS: _Verdict.ValueType  # 2
     """There is none."""
     VERDICT_BYPASS: _Verdict.ValueType  # 3
@@ -80,7 +80,7 @@ class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
 VERDICT_UNSPECIFIED: Verdict.ValueType  # 0
 """Never sent."""
 VERDICT_HIT: Verdict.ValueType  # 1
-"""The answer follows."""
+"""There is one, and here it is."""
 VERDICT_MISS: Verdict.ValueType  # 2
 """There is none."""
 VERDICT_BYPASS: Verdict.ValueType  # 3
@@ -189,6 +189,8 @@ class Found(_message.Message):
     THRESHOLD_FIELD_NUMBER: _builtins.int
     SEMANTIC_PENDING_FIELD_NUMBER: _builtins.int
     LEAD_TOKEN_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    STORED_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
     """What was found."""
     bypass_reason: _builtins.str
@@ -205,6 +207,14 @@ class Found(_message.Message):
     def origin(self) -> _money_pb2.CachedFrom:
         """Where a hit came from."""
 
+    @_builtins.property
+    def answer(self) -> _generation_pb2.Delta:
+        """Of a hit: the whole answer, all its pieces in one."""
+
+    @_builtins.property
+    def stored(self) -> Global___Stored:
+        """Of a hit: the answer's end."""
+
     def __init__(
         self,
         *,
@@ -214,10 +224,12 @@ class Found(_message.Message):
         threshold: _builtins.float = ...,
         semantic_pending: _builtins.bool = ...,
         lead_token: _builtins.str = ...,
+        answer: _generation_pb2.Delta | None = ...,
+        stored: Global___Stored | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "origin", b"origin", "stored", b"stored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_reason", b"bypass_reason", "lead_token", b"lead_token", "origin", b"origin", "semantic_pending", b"semantic_pending", "threshold", b"threshold", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "bypass_reason", b"bypass_reason", "lead_token", b"lead_token", "origin", b"origin", "semantic_pending", b"semantic_pending", "stored", b"stored", "threshold", b"threshold", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -284,11 +296,11 @@ class LookupResponse(_message.Message):
 
     @_builtins.property
     def delta(self) -> _generation_pb2.Delta:
-        """More of the answer."""
+        """To a follower: more of the answer."""
 
     @_builtins.property
     def stored(self) -> Global___Stored:
-        """Last after a hit, once."""
+        """To a follower: last, once."""
 
     @_builtins.property
     def publish(self) -> Global___Publish:
