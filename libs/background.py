@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -49,3 +50,23 @@ class Background:
         # Retrieves the exception, so that one nobody waits for is logged here and not at some later collection.
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log.warning("background work failed", task=task.get_name(), error=str(error))
+
+
+@asynccontextmanager
+async def running(work: Coroutine[Any, Any, object], *, name: str) -> AsyncIterator[None]:
+    """The work runs while the block does. When it fails before, the log says so, and the block goes on without it."""
+    log = structlog.get_logger("background")
+    # Not a TaskGroup, which would hide what the block raises, a port in use say, in an ExceptionGroup.
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(lambda ended: _tell(ended, log))
+    try:
+        yield
+    finally:
+        task.cancel()
+        # To await the task itself would take a cancel that is meant for us for the one that it has had.
+        await asyncio.wait({task})
+
+
+def _tell(ended: asyncio.Task[Any], log: Any) -> None:
+    if not ended.cancelled() and (error := ended.exception()) is not None:
+        log.error("background work failed", task=ended.get_name(), error=repr(error))

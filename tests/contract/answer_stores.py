@@ -54,6 +54,8 @@ class Tried:
             expires_at=self.clock.now() + ttl_seconds,
             source_request_id="req-1",
             source_traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            asked="Which city?",
+            partition=hashlib.sha256(b"a partition").digest(),
         )
 
 
@@ -68,11 +70,13 @@ def in_memory() -> Tried:
 
 
 @asynccontextmanager
-async def in_redis(url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> AsyncIterator[Tried]:
+async def in_redis(url: str, *, timeout_seconds: float = TIMEOUT_SECONDS, encoder: str = "") -> AsyncIterator[Tried]:
     redis, clock, stats = redis_client(url), ManualClock(), Stats()
     outages = Outages(timeout_seconds=timeout_seconds)
     try:
-        answers = RedisAnswers(redis=redis, outages=outages, clock=clock, unreadable=stats.found_unreadable)
+        answers = RedisAnswers(
+            redis=redis, outages=outages, clock=clock, unreadable=stats.found_unreadable, encoder=encoder
+        )
         yield Tried(answers, clock, stats)
     finally:
         await redis.aclose()

@@ -49,7 +49,7 @@ async def test_an_entry_that_lacks_something_is_a_counted_miss(tried: Tried, raw
 
 
 async def test_an_entry_of_another_version_is_a_counted_miss(tried: Tried, raw: Client) -> None:
-    raw.hset(await put_one(tried, raw), "v", "2")
+    raw.hset(await put_one(tried, raw), "v", "1")
     assert await tried.answers.get(key("q")) is None
     assert tried.stats.unreadable == 1
 

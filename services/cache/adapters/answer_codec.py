@@ -12,8 +12,8 @@ from libs.money import Usage, UsageSource
 from services.cache.domain.model import AnswerPart, StoredAnswer, TokenLogprob, TopLogprobs
 
 # Raise it when the form changes: what another version wrote is then a miss, not a riddle.
-VERSION = b"1"
-# Under which names a Redis hash holds an entry. The semantic tier will add its vector beside them.
+VERSION = b"2"
+# Under which names a Redis hash holds an entry. An entry of the index has more beside them: see index_entries.
 FIELDS = ("v", "tag", "sum", "body")
 _CHECKSUM_BYTES = 16
 
@@ -24,7 +24,8 @@ class UnreadableError(Exception):
 
 def encode(answer: StoredAnswer, *, tag: bytes) -> dict[str, bytes]:
     """The fields of an entry. `tag` marks whose answer it is; `decode` demands the same."""
-    body = json.dumps(asdict(answer), separators=(",", ":"), ensure_ascii=False).encode()
+    named = {**asdict(answer), "partition": answer.partition.hex()}
+    body = json.dumps(named, separators=(",", ":"), ensure_ascii=False).encode()
     return dict(zip(FIELDS, (VERSION, tag, _checksum(tag, body), body), strict=True))
 
 
@@ -59,6 +60,7 @@ def _answer(body: dict[str, Any]) -> StoredAnswer:
         ),
         usage=Usage(**{**usage, "source": UsageSource(usage["source"])}),
         tags=tuple(body.pop("tags")),
+        partition=bytes.fromhex(body.pop("partition")),
         **body,
     )
 

@@ -6,6 +6,7 @@ tw:cache:{acme}:answer:<key, hex>   hash: version, tag, checksum, body; expires 
 tw:cache:{acme}:all                 sorted set of keys by the time of their expiry, for Invalidate
 tw:cache:{acme}:model:<name>        the same of one model
 tw:cache:{acme}:tag:<tag>           the same of one tag
+tw:cache:changes                    stream of what replicas are to have in their indexes: see index_entries
 
 A sorted set expires with the last answer in it. If Redis may evict, then by volatile-ttl, which takes answers first:
 an answer whose sorted set is gone could not be invalidated.
@@ -22,7 +23,7 @@ import structlog
 from redis.asyncio import Redis
 
 from libs.clock import Clock
-from services.cache.adapters import answer_codec
+from services.cache.adapters import answer_codec, index_entries
 from services.cache.adapters.answer_codec import FIELDS, UnreadableError
 from services.cache.adapters.redis_outages import Outages
 from services.cache.domain.key import AnswerKey
@@ -30,17 +31,25 @@ from services.cache.domain.model import StoredAnswer
 from services.cache.domain.ports import Everything, OfModel, Selection, WithTag
 
 _DROPPED_AT_ONCE = 500
+# 9 MB. A replica that is further behind reads all answers anew.
+_CHANGES_KEPT = 10_000
 _SECOND_MS = 1_000
 
 
 class RedisAnswers:
-    """An AnswerStore. `unreadable` is told of each entry that was there and could not be trusted."""
+    """An AnswerStore. `unreadable` is told of each entry that was there and could not be trusted.
 
-    def __init__(self, *, redis: Redis, outages: Outages, clock: Clock, unreadable: Callable[[], None]) -> None:
+    `encoder` is the fingerprint of the one whose vectors are put; without one there are none.
+    """
+
+    def __init__(
+        self, *, redis: Redis, outages: Outages, clock: Clock, unreadable: Callable[[], None], encoder: str = ""
+    ) -> None:
         self._redis: Any = redis  # its stubs mix the types of sync and async clients
         self._outages = outages
         self._clock = clock
         self._unreadable = unreadable
+        self._encoder = encoder
         self._log = structlog.get_logger("cache")
 
     async def get(self, key: AnswerKey) -> StoredAnswer | None:
@@ -49,7 +58,7 @@ class RedisAnswers:
         if all(value is None for value in values):
             return None
         try:
-            answer = answer_codec.decode(dict(zip(FIELDS, values, strict=True)), tag=_tag(key))
+            answer = answer_codec.decode(dict(zip(FIELDS, values, strict=True)), tag=index_entries.tag_of(key))
         except UnreadableError as error:
             self._unreadable()
             self._log.warning("stored answer passed over", why=str(error), entry=_entry(key.organisation, key.digest))
@@ -57,16 +66,18 @@ class RedisAnswers:
         # Redis expires it by its own clock; this one decides, as it did when the time was set.
         return answer if answer.expires_at > self._clock.now() else None
 
-    async def put(self, key: AnswerKey, answer: StoredAnswer) -> None:
+    async def put(self, key: AnswerKey, answer: StoredAnswer, *, vector: bytes = b"") -> None:
         now = self._clock.now()
         if answer.expires_at <= now:
             return
         entry = _entry(key.organisation, key.digest)
         lifetime_ms = math.ceil((answer.expires_at - now) * _SECOND_MS)
+        fields = answer_codec.encode(answer, tag=index_entries.tag_of(key))
+        indexed = index_entries.fields_of(key, answer, vector, encoder=self._encoder) if vector else {}
         # One transaction: an answer without its place in the indexes could not be invalidated.
         async with self._outages.guarded(), self._redis.pipeline(transaction=True) as pipeline:
             pipeline.delete(entry)
-            pipeline.hset(entry, mapping=answer_codec.encode(answer, tag=_tag(key)))
+            pipeline.hset(entry, mapping={**fields, **indexed})
             pipeline.pexpire(entry, lifetime_ms)
             for index in _indexes(key.organisation, answer):
                 pipeline.zremrangebyscore(index, "-inf", now)
@@ -74,6 +85,8 @@ class RedisAnswers:
                 # As long as the longest-lived in it: for one that has no end yet, and for one that ends too soon.
                 pipeline.pexpire(index, lifetime_ms, nx=True)
                 pipeline.pexpire(index, lifetime_ms, gt=True)
+            if indexed:
+                pipeline.xadd(index_entries.CHANGES, indexed, maxlen=_CHANGES_KEPT, approximate=True)
             await pipeline.execute()
 
     async def drop(self, organisation: str, selection: Selection) -> int:
@@ -83,6 +96,9 @@ class RedisAnswers:
             async with self._outages.guarded(), self._redis.pipeline(transaction=True) as pipeline:
                 pipeline.unlink(*(_entry(organisation, digest) for digest in digests))
                 pipeline.zrem(index, *digests)
+                if self._encoder:
+                    change = index_entries.drop_of(organisation, digests)
+                    pipeline.xadd(index_entries.CHANGES, change, maxlen=_CHANGES_KEPT, approximate=True)
                 dropped += (await pipeline.execute())[0]
         return dropped
 
@@ -90,11 +106,6 @@ class RedisAnswers:
         async with self._outages.guarded():
             found: list[bytes] = await self._redis.zrange(index, 0, _DROPPED_AT_ONCE - 1)
             return found
-
-
-def _tag(key: AnswerKey) -> bytes:
-    """Marks an entry as this key's, wherever it may have been copied or restored to."""
-    return key.organisation.encode() + b"\0" + key.digest
 
 
 def _prefix(organisation: str) -> str:

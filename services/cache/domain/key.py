@@ -43,6 +43,15 @@ def semantic_partition(question: Question) -> AnswerKey:
     return AnswerKey(question.principal.organisation, _digest(_PARTITION_VERSION, question, asked))
 
 
+def last_user_text(question: Question) -> str:
+    """What the user said last, as the keys have it: all in which two questions of a partition may differ."""
+    asked = _normalised(question.input)
+    if isinstance(asked.prompt, str):
+        return asked.prompt
+    last = next((each for each in reversed(asked.prompt.messages) if each.role is Role.USER), None)
+    return "\n".join(part.text for part in last.parts if isinstance(part, Text)) if last else ""
+
+
 def scope_subject(question: Question) -> str:
     """Who of the organisation shares the answer; empty for all of it, and where the principal lacks what is asked."""
     principal = question.principal

@@ -120,3 +120,6 @@ class StoredAnswer:
     # Who made it: the request, and its span as a W3C traceparent; either may be empty.
     source_request_id: str
     source_traceparent: str = ""
+    # What was asked last, and the semantic partition: by these others may find it. Empty: by its own question alone.
+    asked: str = ""
+    partition: bytes = b""

@@ -47,8 +47,11 @@ class AnswerStore(Protocol):
         """
         ...
 
-    async def put(self, key: AnswerKey, answer: StoredAnswer) -> None:
-        """Stores it until `answer.expires_at`, in place of what was there. Of two at once, one stands, whole."""
+    async def put(self, key: AnswerKey, answer: StoredAnswer, *, vector: bytes = b"") -> None:
+        """Stores it until `answer.expires_at`, in place of what was there. Of two at once, one stands, whole.
+
+        With a vector, the embedding of `answer.asked`, every replica's index learns of it.
+        """
         ...
 
     async def drop(self, organisation: str, selection: Selection) -> int:

@@ -1,0 +1,65 @@
+"""How an entry of the index is written: beside its answer, and in the stream from which replicas learn.
+
+In an answer's hash, and as a change in the stream `tw:cache:changes`:
+
+tag    organisation, a zero, the key's digest: whose it is
+part   its semantic partition
+enc    the fingerprint of the encoder
+vec    the embedding of what was asked, two bytes a number
+exp    when it expires, in seconds since 1970
+
+Or, as a change alone: org, and in `gone` the digests of answers that were dropped, one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from services.cache.domain.key import AnswerKey
+from services.cache.domain.model import StoredAnswer
+from services.cache.domain.ports import IndexEntry
+
+CHANGES = "tw:cache:changes"
+FIELDS = ("tag", "part", "enc", "vec", "exp")
+_DIGEST_BYTES = 32
+
+
+def tag_of(key: AnswerKey) -> bytes:
+    """Marks an entry as this key's, wherever it may have been copied or restored to."""
+    return key.organisation.encode() + b"\0" + key.digest
+
+
+def fields_of(key: AnswerKey, answer: StoredAnswer, vector: bytes, *, encoder: str) -> dict[str, bytes]:
+    """`vector` is as the encoder gave it: four bytes a number."""
+    halved = np.frombuffer(vector, np.float32).astype("<f2").tobytes()
+    values = (tag_of(key), answer.partition, encoder.encode(), halved, repr(answer.expires_at).encode())
+    return dict(zip(FIELDS, values, strict=True))
+
+
+def drop_of(organisation: str, digests: Sequence[bytes]) -> dict[str, bytes]:
+    """Answers that are there no more."""
+    return {"org": organisation.encode(), "gone": b"".join(digests)}
+
+
+def entry_of(values: Sequence[bytes | None], *, encoder: str, dimensions: int) -> IndexEntry | None:
+    """What FIELDS say; None for an answer that was put without a vector, or with another encoder's."""
+    tag, partition, fingerprint, vector, expires_at = values
+    if tag is None or partition is None or vector is None or expires_at is None:
+        return None
+    if fingerprint != encoder.encode() or len(vector) != 2 * dimensions:
+        return None
+    organisation, _, digest = tag.partition(b"\0")
+    try:
+        return IndexEntry(AnswerKey(organisation.decode(), digest), partition, vector, float(expires_at))
+    except ValueError:
+        return None  # somebody else's writing
+
+
+def dropped_in(change: Mapping[bytes, bytes]) -> list[AnswerKey]:
+    """Which answers a change says are gone."""
+    organisation, gone = change.get(b"org", b"").decode(), change.get(b"gone", b"")
+    return [
+        AnswerKey(organisation, gone[start : start + _DIGEST_BYTES]) for start in range(0, len(gone), _DIGEST_BYTES)
+    ]
