@@ -115,6 +115,14 @@ def budgets_are_unique(tree: Tree) -> Iterator[Mistake]:
         yield from _repeated(same, "{first} limits the same scope, subject, window and kind; keep one")
 
 
+def what_is_not_booked_has_a_place(tree: Tree) -> Iterator[Mistake]:
+    """What is spent while the ledger is away has to be on disk somewhere."""
+    folders = [budget.unbooked_folder for _, budget in _parts(tree, Budget, "services.budget")]
+    for path, _ in tree.select("organisations.*.open_when_away"):
+        if tree.at(path) is not None and not any(folders):
+            yield Mistake(path, "needs services.budget.unbooked_folder: a folder on disk for what is not booked yet")
+
+
 def allowed_models_exist(tree: Tree) -> Iterator[Mistake]:
     """A key may use models of this mesh."""
     names = [name for _, name in tree.texts("models.*.name")]
@@ -180,6 +188,7 @@ CHECKS = (
     budgets_have_subjects,
     budgets_have_one_limit,
     budgets_are_unique,
+    what_is_not_booked_has_a_place,
     allowed_models_exist,
     engines_hold_their_context,
     providers_have_one_key,

@@ -137,6 +137,10 @@ class Budget(InnerService):
     )
     sweep_seconds: Seconds = 5
     receipt_days: int = Field(default=35, ge=2, le=3_650, description="older receipts become sums")
+    replicas: int = Field(default=1, ge=1, le=1_000, description="how many share what open_when_away allows")
+    unbooked_folder: str | None = Field(
+        default=None, description="where each replica keeps what it could not book yet; needed by open_when_away"
+    )
 
 
 class Services(Section):
@@ -314,12 +318,22 @@ class Key(Section):
     expires_at: AwareDatetime | None = None
 
 
+class OpenWhenAway(Section):
+    """What may be spent unchecked while the ledger's Redis is away; it is booked when that is back."""
+
+    cap_usd: Usd = Field(gt=0, description="by all replicas of the budget together; limits are not looked at")
+    window: Literal["hour", "day", "month"] = Field(default="day", description="of the calendar (UTC)")
+
+
 class Organisation(Section):
     """A tenant: its content never reaches another."""
 
     name: Name
     keys: tuple[Key, ...] = ()
     budgets: tuple[Limit, ...] = ()
+    open_when_away: OpenWhenAway | None = Field(
+        default=None, description="absent: nothing is spent while money cannot be checked"
+    )
     cache: CachePolicy = CachePolicy()
     guards: Guards | None = Field(default=None, description="absent: nothing is looked for")
 

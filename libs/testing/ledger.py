@@ -9,6 +9,7 @@ from datetime import date
 from typing import NoReturn
 
 from libs.money import Usage, UsageSource, cost_micro_usd
+from services.budget.domain.arrears import Arrear
 from services.budget.domain.errors import budget_exceeded, reservation_closed, reservation_not_found
 from services.budget.domain.lease import Extension, Lease, LeasePolicy, Reservation, ReservationId
 from services.budget.domain.limits import WINDOWS, Account, BudgetState, Kind, Limit, LimitName, Principal
@@ -72,6 +73,8 @@ class Held:
     presumed: Amounts = field(default_factory=dict)
     released: int = 0
     receipt: Receipt | None = None
+    # Booked after the ledger was away.
+    late: bool = False
 
     def booked(self, kind: Kind = Kind.MONEY) -> int:
         return sum(each.amount for each in self.bookings if each.kind is kind)
@@ -192,6 +195,34 @@ class InMemoryLedger:
             said = {kind: held.booked(kind) - most for kind, most in held.presumed.items()}
             held.released = self._correct(held, now, said, held.used)
         return held.released
+
+    async def book(self, arrear: Arrear) -> Receipt:
+        asked, owner = arrear.reservation, arrear.organisation
+        now = self._begin(owner)
+        existing = self._find(owner, asked.id, now)
+        told_by_others = existing and (
+            existing.state == "settled" or (existing.state == "released" and not arrear.settlement)
+        )
+        if existing and (existing.late or told_by_others):
+            return _receipt(existing)
+        if existing:
+            await self.release(owner, asked.id)
+            self._forgotten.append(existing)
+        at_ms = max(now - _REMEMBERED_MS, min(now, int(arrear.admitted_at_seconds * 1000)))
+        held = self._held[owner, asked.id] = Held(asked, asked.max_output_tokens, at_ms, expires_ms=now, late=True)
+        always, limited = self._always(asked.principal), self._limited(asked.principal, tuple(Kind))
+        held.counted = self._next_part(asked.principal, existing.counted) if existing else always + limited
+        held.reserve(held.leased)
+        held.book({Kind.REQUESTS: 0 if existing else 1}, now)
+        if (settlement := arrear.settlement) is None:
+            self._presume(held, now)
+            held.receipt = replace(_receipt(held), why=arrear.why)
+            self._receipts[-1] = (owner, held.receipt)
+        else:
+            held.book(held.used_of(settlement.usage), now)
+            uncovered = max(0, cost_micro_usd(asked.price, settlement.usage) - held.booked())
+            self._close(held, now, "settled", settlement.outcome, settlement.usage, arrear.why, uncovered)
+        return _receipt(held)
 
     async def sweep(self) -> Swept:
         before = [held for held in self._held.values() if held.state == "open"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 from libs.keys import StoredKey
 from libs.settings import schema
+from services.budget.domain.arrears import AwayTerms
 from services.budget.domain.lease import LeasePolicy
 from services.budget.domain.limits import Account, Kind, Limit, Scope
 from services.budget.domain.seed import Seed
@@ -30,6 +32,9 @@ class BudgetConfig:
     sweep_seconds: float = 5
     receipt_days: int = 35
     seed: Seed = field(default_factory=Seed)
+    # By organisation, what this replica may spend while the ledger is away; and where it keeps that.
+    away_terms: Mapping[str, AwayTerms] = field(default_factory=dict)
+    unbooked_folder: Path | None = None
 
     @classmethod
     def from_settings(cls, settings: schema.Settings) -> Self:
@@ -49,6 +54,12 @@ class BudgetConfig:
             first_lease_tokens=budget.first_lease_tokens,
             sweep_seconds=budget.sweep_seconds,
             receipt_days=budget.receipt_days,
+            away_terms={
+                each.name: AwayTerms(schema.micro_usd(away.cap_usd) // budget.replicas, Window(away.window))
+                for each in settings.organisations
+                if (away := each.open_when_away)
+            },
+            unbooked_folder=Path(budget.unbooked_folder) if budget.unbooked_folder else None,
             seed=Seed(
                 limits=tuple(limit for each in settings.organisations for limit in _limits(each)),
                 keys={key.sha256: _key(each, key) for each in settings.organisations for key in each.keys},

@@ -10,12 +10,15 @@ from libs.errors import Reason
 from libs.redis_client import redis_client, require
 from libs.rpc.runtime import Runtime
 from libs.rpc.server import RpcServer
+from services.budget.adapters.away_metrics import AwayMetrics
+from services.budget.adapters.journal_file import JournalFile
 from services.budget.adapters.observed_ledger import LedgerMetrics, ObservedLedger
 from services.budget.adapters.redis_bookkeeper import RedisBookkeeper
 from services.budget.adapters.redis_keys import RedisKeys
 from services.budget.adapters.redis_ledger import RedisLedger
 from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.config import BudgetConfig
+from services.budget.domain.away_ledger import AwayLedger
 from services.budget.domain.bookkeeper import Bookkeeper
 from services.budget.domain.chore import Chore
 from services.budget.domain.ports import KeyStore, Ledger
@@ -43,7 +46,7 @@ async def serve(
             built = await _in_redis(config, runtime, metrics, stack)
             ledger, bookkeeper, keys = ledger or built[0], bookkeeper or built[1], keys or built[2]
         await sow(config.seed, ledger=ledger, keys=keys)
-        ledger = ObservedLedger(ledger, metrics=metrics)
+        ledger = ObservedLedger(_open_when_away(config, runtime, ledger, stack), metrics=metrics)
         for chore in (
             Chore("a sweep", ledger.sweep, period_seconds=config.sweep_seconds),
             Chore("trimming the ledger", bookkeeper.trim, period_seconds=_TRIM_SECONDS),
@@ -74,6 +77,23 @@ async def _in_redis(
         receipt_days=config.receipt_days,
     )
     return ledger, bookkeeper, RedisKeys(redis=redis, timeout_seconds=timeout_seconds)
+
+
+def _open_when_away(config: BudgetConfig, runtime: Runtime, ledger: Ledger, stack: AsyncExitStack) -> Ledger:
+    """Also without an organisation that is open now: one may have been, and what it spent has to be booked."""
+    watcher = AwayMetrics(runtime.registry)
+    if config.unbooked_folder is None:
+        return ledger
+    journal = JournalFile(config.unbooked_folder, listen=config.listen)
+    stack.callback(journal.close)
+    return AwayLedger(
+        ledger,
+        journal=journal,
+        terms=config.away_terms,
+        lease_seconds=config.lease.lifetime_seconds,
+        clock=runtime.clock,
+        watcher=watcher,
+    )
 
 
 def _server(

@@ -30,6 +30,8 @@ class RouterConfig:
     cache_policies: Mapping[str, CachePolicy]
     metrics_listen: str = "127.0.0.1:0"
     guards: Mapping[str, GuardPolicy] = field(default_factory=dict)
+    # Organisations that may spend while Redis is away.
+    open_when_away: frozenset[str] = frozenset()
     tls: Tls | None = None
     drain_seconds: float = 30
     max_concurrent_requests: int = 100
@@ -55,6 +57,7 @@ class RouterConfig:
             endpoints={each.name: each.endpoints for each in settings.models},
             cache_policies={each.name: _policy(each.cache) for each in settings.organisations},
             guards={each.name: _guards(each.guards) for each in settings.organisations if each.guards},
+            open_when_away=frozenset(each.name for each in settings.organisations if each.open_when_away),
             tls=Tls(router.tls.certificate_file, router.tls.key_file, router.tls.ca_file) if router.tls else None,
             drain_seconds=router.drain_seconds,
             max_concurrent_requests=router.max_concurrent_requests,

@@ -140,4 +140,9 @@ async def _keys(config: RouterConfig, runtime: Runtime, stack: AsyncExitStack) -
     await require(
         redis, url=config.redis_url, timeout_seconds=_REDIS_TIMEOUT_SECONDS, reason=Reason.KEY_STORE_UNAVAILABLE
     )
-    return RedisKeys(redis, clock=runtime.clock, timeout_seconds=_REDIS_TIMEOUT_SECONDS)
+    return RedisKeys(
+        redis,
+        clock=runtime.clock,
+        timeout_seconds=_REDIS_TIMEOUT_SECONDS,
+        open_when_away=config.open_when_away,
+    )

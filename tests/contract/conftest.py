@@ -14,7 +14,7 @@ from services.inference.adapters.scripted_engine import ScriptedEngine
 from services.inference.adapters.vllm_engine import VllmEngine
 from services.inference.domain.ports import Engine
 from tests.contract.engines import openai_engine, scripted_engine, vllm_engine
-from tests.contract.ledgers import POLICY, Tried, in_memory, in_redis
+from tests.contract.ledgers import POLICY, Tried, in_memory, in_redis, open_when_away
 from tests.contract.openai_upstream import Upstream, upstream
 
 
@@ -72,11 +72,14 @@ def _only_engines_that_can(request: pytest.FixtureRequest) -> None:
         pytest.skip(*mark.args)
 
 
-@pytest.fixture(params=["memory", "valkey_server", "redis_server"])
+_WITHOUT_A_SERVER = {"memory": in_memory, "open_when_away": open_when_away}
+
+
+@pytest.fixture(params=["memory", "open_when_away", "valkey_server", "redis_server"])
 async def tried(request: pytest.FixtureRequest) -> AsyncIterator[Tried]:
     """Each ledger in turn, empty."""
-    if request.param == "memory":
-        yield in_memory(POLICY)
+    if request.param in _WITHOUT_A_SERVER:
+        yield _WITHOUT_A_SERVER[request.param](POLICY)
         return
     server: RedisServer = request.getfixturevalue(request.param)
     server.flush()

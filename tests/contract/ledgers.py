@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
+from prometheus_client import CollectorRegistry
+
 from libs.clock import SystemClock
 from libs.redis_client import redis_client
+from libs.testing.journal import InMemoryJournal
 from libs.testing.ledger import InMemoryLedger
 from libs.testing.ledger_books import RedisBooks
+from services.budget.adapters.away_metrics import AwayMetrics
 from services.budget.adapters.redis_bookkeeper import RedisBookkeeper
 from services.budget.adapters.redis_ledger import RedisLedger
 from services.budget.adapters.redis_organisations import RedisOrganisations
+from services.budget.domain.arrears import AwayTerms
+from services.budget.domain.away_ledger import AwayLedger
 from services.budget.domain.bookkeeper import Bookkeeper
 from services.budget.domain.lease import LeasePolicy
 from services.budget.domain.limits import Account, Kind
@@ -67,6 +73,21 @@ def in_memory(policy: LeasePolicy) -> Tried:
     clock = LedgerClock()
     ledger = InMemoryLedger(policy=policy, now_ms=clock)
     return Tried(ledger, ledger, clock, ledger)
+
+
+def open_when_away(policy: LeasePolicy) -> Tried:
+    """That one is never away, so nothing may differ."""
+    inner = in_memory(policy)
+    terms = {"acme": AwayTerms(cap_micro_usd=10**9, window=Window.DAY)}
+    ledger = AwayLedger(
+        inner.ledger,
+        journal=InMemoryJournal(),
+        terms=terms,
+        lease_seconds=policy.lifetime_seconds,
+        clock=SystemClock(),
+        watcher=AwayMetrics(CollectorRegistry()),
+    )
+    return replace(inner, ledger=ledger)
 
 
 @asynccontextmanager

@@ -182,8 +182,8 @@ MUTANTS = [
     ("reservations", "'bookings', bookings", "'bookings', ''"),
     ("reservations", "add_to_days('days', record", "add_to_days('lost', record"),
     ("reservations", "  write(draft, now)\n  record.booked = ", "  record.booked = "),
-    ("settle", "  write(draft, now)\n", "\n"),
-    ("release", "  write(draft, now)\n", "\n"),
+    ("settling", "  write(draft, now)\n", "\n"),
+    ("giving_back", "    write(draft, now)\n", "\n"),
     ("trim", "  add_to_checkpoint(receipt, now)\n", "\n"),
     ("trim", "  add_to_counters(receipt)\n", "\n"),
 ]

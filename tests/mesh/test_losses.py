@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,23 @@ from libs.errors import Reason, TokenwayError
 from libs.settings import schema
 from libs.testing.runtime import recorded_runtime
 from libs.testing.valkey import RedisServer
+from services.budget.domain.arrears import BOOKED_LATER
 from services.mesh.client.router import RouterAddress, connected
 from services.router.config import RouterConfig
 from services.router.server import serve
-from tests.mesh.in_process import KEY, Mesh, default_mesh, events, model, question, running, services, settings
+from tests.mesh.in_process import (
+    KEY,
+    Mesh,
+    default_mesh,
+    events,
+    limit,
+    model,
+    organisations,
+    question,
+    running,
+    services,
+    settings,
+)
 from tokenway.client.router import RouterClient
 from tokenway.common.v1 import generation_pb2
 from tokenway.router.v1 import router_pb2
@@ -68,6 +82,62 @@ async def test_without_the_ledger_nothing_is_spent_and_the_refusal_says_why(own_
         assert (await events(mesh, question("back again")))[-1].HasField("finished")
     assert caught.value.reason is Reason.BUDGET_UNAVAILABLE
     assert caught.value.retry_after_seconds
+
+
+@pytest.mark.parametrize("end", ["kill", "freeze"])
+async def test_a_stream_ends_with_its_lease_when_the_ledger_goes_away_under_it(
+    own_valkey: RedisServer, end: str
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="tw-") as name:
+        short = services(Path(name), budget={"lease_seconds": 1.5, "first_lease_tokens": 20})
+        async with running(settings(Path(name), own_valkey.url, services=short)) as mesh:
+            long = question("[[tokens=3000]] [[pace=100]]", max_tokens=3_000)
+            async with mesh.client.stream_generate(long, timeout_seconds=30) as stream:
+                delivered, finished = 0, None
+                async for event in stream:
+                    delivered += sum(event.delta.token_counts)
+                    finished = event.finished if event.HasField("finished") else finished
+                    if delivered == 30:
+                        getattr(own_valkey, end)()
+            own_valkey.thaw() if end == "freeze" else own_valkey.start()
+            await mesh.settled()
+            bill, _ = (await mesh.money())["BUDGET_WINDOW_DAY"]
+    assert finished is not None
+    assert finished.finish_reason == generation_pb2.FINISH_REASON_BUDGET_UNAVAILABLE
+    assert finished.usage.output_tokens == delivered < 3_000
+    assert not finished.receipt.settled
+    assert bill >= finished.receipt.cost_micro_usd, "the lease's end books at least what was delivered"
+
+
+@pytest.mark.parametrize("end", ["kill", "freeze"])
+async def test_an_open_organisation_is_answered_without_the_ledger_and_billed_when_that_is_back(
+    own_valkey: RedisServer, end: str
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="tw-") as name:
+        acme, other = organisations(limit("100", "day"))
+        cap = schema.OpenWhenAway(cap_usd=Decimal("0.01"))
+        given = settings(
+            Path(name),
+            own_valkey.url,
+            services=services(Path(name), budget={"unbooked_folder": f"{name}/unbooked"}),
+            organisations=(acme.model_copy(update={"open_when_away": cap}), other),
+        )
+        async with running(given) as mesh:
+            before = (await events(mesh, question("hello")))[-1].finished.receipt
+            getattr(own_valkey, end)()
+            answer = (await events(mesh, question("another")))[-1].finished
+            with pytest.raises(TokenwayError) as caught:
+                await events(mesh, question("too dear", max_tokens=1_000))
+            own_valkey.thaw() if end == "freeze" else own_valkey.start()
+            bill = before.cost_micro_usd + answer.receipt.cost_micro_usd
+            async with asyncio.timeout(10):
+                while (await mesh.money())["BUDGET_WINDOW_DAY"] != (bill, 0):  # noqa: ASYNC110 # Redis tells nobody
+                    await asyncio.sleep(0.05)
+    assert answer.finish_reason == generation_pb2.FINISH_REASON_STOP
+    assert answer.receipt.settled
+    assert answer.receipt.why == f"{before.why}; {BOOKED_LATER}"
+    assert caught.value.reason is Reason.BUDGET_UNAVAILABLE
+    assert "may spend unchecked" in caught.value.message
 
 
 async def test_a_router_does_not_start_without_its_keys_and_says_where_it_looked() -> None:

@@ -48,7 +48,7 @@ BOUNDED: Mapping[str, set[str]] = {
     "service": {"cache", "budget", "inference"},
     "reason": REASONS,
     "result": REASONS | set(FillResult) | {"begun", "done", "failed"},
-    "decision": REASONS | {"part", "whole"},
+    "decision": REASONS | {"part", "whole", "admitted"},
     "verb": {"reserve", "extend"},
     "outcome": {each.lower() for each in Outcome},
     "verdict": set(Verdict),

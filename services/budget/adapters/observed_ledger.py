@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from libs.errors import TokenwayError
 from libs.telemetry import names
+from services.budget.domain.arrears import Arrear
 from services.budget.domain.lease import Extension, Lease, Reservation, ReservationId
 from services.budget.domain.limits import BudgetState, Limit, LimitName, Principal
 from services.budget.domain.ports import Ledger, Swept
@@ -98,6 +99,9 @@ class ObservedLedger:
     async def release(self, organisation: str, reservation: ReservationId) -> int:
         trace.get_current_span().set_attribute(names.BUDGET_RESERVATION_ID, reservation)
         return await self._inner.release(organisation, reservation)
+
+    async def book(self, arrear: Arrear) -> Receipt:
+        return await self._inner.book(arrear)
 
     async def sweep(self) -> Swept:
         try:

@@ -14,6 +14,7 @@ from libs.money import Usage
 from services.budget.adapters import redis_replies as replies
 from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.adapters.redis_outages import or_unavailable
+from services.budget.domain.arrears import Arrear
 from services.budget.domain.errors import reservation_closed, reservation_not_found
 from services.budget.domain.lease import Extension, Lease, LeasePolicy, Reservation, ReservationId
 from services.budget.domain.limits import Account, BudgetState, Limit, LimitName, Principal
@@ -26,10 +27,11 @@ Asked = dict[str, Any]
 _BEGINNING = ("calendar", "cost", "organisation", "amounts", "wanted", "sliding", "counters", "days", "reservations")
 # What comes after it.
 _VERBS = {
-    "reserve": ("limits", "reserve"),
+    "reserve": ("limits", "opening", "reserve"),
     "extend": ("limits", "extend"),
-    "settle": ("settle",),
-    "release": ("release",),
+    "settle": ("settling", "settle"),
+    "release": ("giving_back", "release"),
+    "book": ("limits", "opening", "settling", "giving_back", "book"),
     "usage": ("limits", "usage"),
     "sweep": ("sweep",),
     "put_limit": ("limits", "limit_entries", "put_limit", "usage"),
@@ -91,6 +93,18 @@ class RedisLedger:
     async def release(self, organisation: str, reservation: ReservationId) -> int:
         (released_micro_usd,) = await self._call("release", organisation, reservation, {})
         return int(released_micro_usd)
+
+    async def book(self, arrear: Arrear) -> Receipt:
+        async with or_unavailable(self._timeout_seconds):
+            await self._organisations.announce(arrear.organisation)
+        settlement = arrear.settlement
+        asked = _asked(arrear.reservation) | {
+            "late": arrear.why,
+            "at_ms": int(arrear.admitted_at_seconds * 1000),
+            "settled": _usage(settlement.usage) | {"outcome": settlement.outcome} if settlement else False,
+        }
+        values = await self._call("book", arrear.organisation, arrear.id, asked)
+        return replies.receipt(arrear.id, values)
 
     async def sweep(self) -> Swept:
         async with or_unavailable(self._timeout_seconds):

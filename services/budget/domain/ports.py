@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from libs.keys import StoredKey
+from services.budget.domain.arrears import Arrear
 from services.budget.domain.lease import Extension, Lease, Reservation, ReservationId
 from services.budget.domain.limits import BudgetState, Limit, LimitName, Principal
 from services.budget.domain.receipt import Receipt, ReceiptPage, ReceiptQuery, Settlement
@@ -28,7 +29,8 @@ class Ledger(Protocol):
     """Counters, leases and receipts of every organisation.
 
     Each call is one step that happens wholly or not at all, whatever else goes on and whoever dies. For every account,
-    kind and window, used + reserved never passes the hard limit that was in force when the reservation was made.
+    kind and window, used + reserved never passes the hard limit that was in force when the reservation was made; but by
+    what `book` says was spent without the ledger.
 
     Money is reserved and booked in the calendar's windows that were current when the lease was last given, and counted
     for every account by the hour, day, month and in total, limited or not. Tokens are reserved as a lease covers them
@@ -91,6 +93,16 @@ class Ledger(Protocol):
         """Returns everything that is not booked, after expiry what was presumed; and says how much that was.
 
         Repeated it answers the same; a settled reservation answers 0. RESERVATION_NOT_FOUND.
+        """
+        ...
+
+    async def book(self, arrear: Arrear) -> Receipt:
+        """Books a request that was admitted and has ended while the ledger was away, whatever the limits say by now.
+
+        Its money in the windows of the moment of its admission, a day ago at most. Without its router's word all that
+        it may have cost is presumed, and a late Settle or Release may lower that. Whatever the ledger held under the
+        same id is given back in the same step; where the router's word about it is here, that holds. Repeated it
+        answers with the receipt as it stands.
         """
         ...
 

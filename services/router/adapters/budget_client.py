@@ -84,7 +84,8 @@ class BudgetClient:
             response = await self._client.unary(
                 _SETTLE, request, timeout_seconds=_TIMEOUT_SECONDS, outlives_caller=True
             )
-        return Booked(response.receipt.cost_micro_usd, response.receipt.uncovered_micro_usd)
+        receipt = response.receipt
+        return Booked(receipt.cost_micro_usd, receipt.uncovered_micro_usd, receipt.why)
 
     async def release(self, reservation: Reservation) -> None:
         request = pb.ReleaseRequest(

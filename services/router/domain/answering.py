@@ -240,7 +240,7 @@ class Answering:
             request_id=self._request_id,
             reservation_id="" if free else self._account.reservation_id,
             model=self._model.name,
-            why=self._plan.why,
+            why=(booked and booked.why) or self._plan.why,
             usage=Usage() if free else self._account.usage,
             price=self._model.price,
             cost_micro_usd=0 if free else booked.cost_micro_usd if booked else self._account.cost_micro_usd,

@@ -193,6 +193,8 @@ class Booked:
 
     cost_micro_usd: int
     uncovered_micro_usd: int
+    # Its own words, where it has more to say than it was told.
+    why: str = ""
 
 
 class Budget(Protocol):

@@ -14,9 +14,11 @@ import pytest
 import yaml
 
 from libs.rpc.process import MESH_TOKEN_VARIABLE
+from libs.testing.ledger_books import RedisBooks
 from libs.testing.runtime import MESH_TOKEN, recorded_runtime
 from libs.testing.valkey import RedisServer
-from tests.rpc.budget.served import RESERVE, SETTLE, reserve, settle
+from services.budget.domain.arrears import BOOKED_LATER
+from tests.rpc.budget.served import RESERVE, SETTLE, reserve, settle, until
 
 pytestmark = pytest.mark.processes
 
@@ -71,6 +73,30 @@ async def test_a_reservation_outlives_the_process_that_gave_it(folder: Path, red
     assert receipt.cost_micro_usd == 60
 
 
+async def test_what_a_killed_process_could_not_book_is_booked_by_the_next(
+    folder: Path, own_valkey: RedisServer
+) -> None:
+    runtime = recorded_runtime().runtime
+    async with process(folder, own_valkey.url) as killed:
+        client = runtime.client(await ready(killed), service="budget")
+        own_valkey.kill()
+        await client.unary(RESERVE, reserve(), timeout_seconds=5)
+        await client.unary(SETTLE, settle(50), timeout_seconds=5)
+        killed.kill()
+        await client.close()
+        await killed.wait()
+    own_valkey.start()
+
+    books = RedisBooks(own_valkey.url)
+    async with process(folder, own_valkey.url) as other:
+        await ready(other)
+        await until(lambda: books.receipts("acme"))
+    (receipt,) = books.receipts("acme")
+    books.close()
+
+    assert (receipt.cost_micro_usd, receipt.why) == (60, f"the only one; {BOOKED_LATER}")
+
+
 async def test_without_its_redis_it_ends_with_one_clear_line(folder: Path, own_valkey: RedisServer) -> None:
     own_valkey.kill()
 
@@ -96,7 +122,8 @@ def _configured(folder: Path) -> Path:
     }
     file = folder / "mesh.yaml"
     key = {"id": "ci", "sha256": "0" * 64}
-    services = {"budget": {"listen": f"unix:{folder}/budget.sock"}}
-    organisations = [{"name": "acme", "keys": [key]}]
+    budget = {"listen": f"unix:{folder}/budget.sock", "unbooked_folder": f"{folder}/unbooked", "sweep_seconds": 0.1}
+    services = {"budget": budget}
+    organisations = [{"name": "acme", "keys": [key], "open_when_away": {"cap_usd": 1}}]
     file.write_text(yaml.safe_dump({"models": [model], "organisations": organisations, "services": services}))
     return file

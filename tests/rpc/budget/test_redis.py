@@ -98,6 +98,19 @@ async def test_while_redis_is_away_nothing_is_spent_and_after_it_all_goes_on(
         assert (await budget.call(EXTEND, extend(output_tokens=90))).lease.output_tokens == 190
 
 
+async def test_a_frozen_redis_that_is_killed_and_started_again_answers_the_next_call(
+    folder: Path, own_valkey: RedisServer
+) -> None:
+    async with serving(folder, redis_url=own_valkey.url) as budget:
+        await budget.call(RESERVE, reserve())
+        own_valkey.freeze()
+        await budget.refused(EXTEND, extend(), Reason.BUDGET_UNAVAILABLE)
+        own_valkey.kill()
+        own_valkey.start()
+
+        assert (await budget.call(EXTEND, extend())).lease.output_tokens == 150
+
+
 async def test_a_frozen_redis_is_a_refusal_within_a_second(folder: Path, own_valkey: RedisServer) -> None:
     async with serving(folder, redis_url=own_valkey.url) as budget:
         await budget.call(RESERVE, reserve())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from libs.keys import StoredKey
 from libs.settings.schema import Settings
 from services.budget.config import BudgetConfig
+from services.budget.domain.arrears import AwayTerms
 from services.budget.domain.lease import LeasePolicy
 from services.budget.domain.limits import Account, Kind, Limit, Scope
 from services.budget.domain.windows import Window
@@ -107,3 +109,15 @@ def test_a_password_is_not_printed() -> None:
     config = BudgetConfig(listen="127.0.0.1:1", redis_url="redis://me:hunter2@db")
 
     assert "hunter2" not in repr(config)
+
+
+def test_what_may_be_spent_unchecked_is_divided_among_the_replicas() -> None:
+    given = settings(
+        services={"budget": {"replicas": 3, "unbooked_folder": "/var/lib/tokenway/unbooked"}},
+        organisations=[{"name": "acme", "open_when_away": {"cap_usd": "10", "window": "hour"}}, {"name": "umbrella"}],
+    )
+
+    config = BudgetConfig.from_settings(given)
+
+    assert config.away_terms == {"acme": AwayTerms(3_333_333, Window.HOUR)}
+    assert config.unbooked_folder == Path("/var/lib/tokenway/unbooked")

@@ -36,10 +36,10 @@ class FakeRedis:
 class World:
     """One key, its Redis and its clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, **given: frozenset[str]) -> None:
         self.redis = FakeRedis()
         self.clock = ManualClock()
-        self.keys = RedisKeys(self.redis, clock=self.clock, timeout_seconds=1)  # type: ignore[arg-type]
+        self.keys = RedisKeys(self.redis, clock=self.clock, timeout_seconds=1, **given)  # type: ignore[arg-type]
         self.store(ADA)
 
     def store(self, stored: StoredKey, key: str = KEY) -> None:
@@ -102,6 +102,16 @@ async def test_who_was_let_in_is_trusted_for_a_minute_while_redis_is_away(away: 
     assert (error.reason, error.retry_after_seconds) == (Reason.KEY_STORE_UNAVAILABLE, 1.0)
     world.redis.away = None
     await world.keys.principal(KEY)
+
+
+async def test_of_an_organisation_that_may_spend_meanwhile_they_are_trusted_for_an_hour() -> None:
+    world = World(open_when_away=frozenset({ADA.organisation}))
+    await world.keys.principal(KEY)
+    world.redis.away = RedisConnectionError()
+    world.clock.advance(3_599)
+    await world.keys.principal(KEY)
+    world.clock.advance(1)
+    assert (await world.refusal()).reason is Reason.KEY_STORE_UNAVAILABLE
 
 
 async def test_nobody_new_is_let_in_while_redis_is_away() -> None:

@@ -19,7 +19,10 @@ def test_all_mistakes_are_listed_at_once_in_the_order_of_the_file() -> None:
     assert refusal(text).splitlines() == [
         "mesh.yaml:3:11: models[0].tier: 'tiny' is not allowed; give 'small', 'medium', 'large' or 'frontier'",
         "mesh.yaml:4:19: models[0].capabilities: holds 0; the least is 1",
-        "mesh.yaml:12:5: organisations[0].quota: is not a field; allowed: name, keys, budgets, cache, guards",
+        (
+            "mesh.yaml:12:5: organisations[0].quota: is not a field; allowed: name, keys, budgets, open_when_away, "
+            "cache, guards"
+        ),
         "mesh.yaml:13:1: servises: is not a field; did you mean services?",
     ]
 

@@ -312,6 +312,13 @@ ADDED = {
             "minute; give total"
         ),
     ),
+    "what is not booked has no place": (
+        "    open_when_away: {cap_usd: 5}",
+        (
+            "mesh.yaml:12:21: organisations[0].open_when_away: needs services.budget.unbooked_folder: a folder on disk "
+            "for what is not booked yet"
+        ),
+    ),
 }
 
 WHOLE = {

@@ -11,13 +11,7 @@ if existing then
   return lease_reply(existing, now, passed(current))
 end
 
-local record = args
-record.state, record.seq, record.bookings = 'open', 0, ''
-record.input, record.cached, record.output, record.source = 0, 0, 0, 'UNSPECIFIED'
-record.outcome, record.why, record.closed_ms, record.booked_at_ms = '', '', 0, 0
-record.uncovered, record.presumed, record.released = 0, NOTHING, 0
-record.part_ms, record.expires_ms = now, now + record.lifetime_ms
-
+local record = open(args, now, now + args.lifetime_ms)
 local draft = {}
 local replaced = record.replaces ~= '' and read(record.replaces, now) or nil
 -- A fallback is the same request: it was counted when the first reservation was made.
