@@ -141,6 +141,7 @@ METRIC_GUARD_HELD_CHARACTERS: Final = "tokenway_guard_held_characters"
 METRIC_CACHE_HIT_RATE: Final = "llm_cache_hit_rate"
 METRIC_CACHE_LOOKUPS: Final = "tokenway_cache_lookups_total"
 METRIC_CACHE_FILLS: Final = "tokenway_cache_fills_total"
+METRIC_CACHE_BAD_HITS: Final = "tokenway_cache_bad_hits_total"
 METRIC_CACHE_UNREADABLE: Final = "tokenway_cache_unreadable_total"
 # Of the budget.
 METRIC_BUDGET_DECISIONS: Final = "tokenway_budget_decisions_total"

@@ -50,6 +50,15 @@ class InMemoryAnswers:
                 self._index.remove(each)
         return sum(self._lives(self._answers.pop(key)) for key in selected)
 
+    async def evict(self, key: AnswerKey) -> bool:
+        self._fail_if_away()
+        answer = self._answers.pop(key, None)
+        return answer is not None and self._lives(answer)
+
+    async def count(self, organisation: str) -> int:
+        self._fail_if_away()
+        return sum(key.organisation == organisation and self._lives(each) for key, each in self._answers.items())
+
     def _lives(self, answer: StoredAnswer) -> bool:
         return answer.expires_at > self._clock.now()
 

@@ -141,3 +141,26 @@ async def test_more_can_be_dropped_than_goes_in_one_step(tried: Tried) -> None:
         await tried.answers.put(key(name), tried.answer("x"))
     assert await tried.answers.drop("acme", Everything()) == len(names)
     assert await tried.answers.get(key("1000")) is None
+
+
+async def test_one_answer_is_evicted_and_no_other(tried: Tried) -> None:
+    for name in ("q", "other"):
+        await tried.answers.put(key(name), tried.answer(tags=("doc=7",)))
+    await tried.answers.put(key("q", "globex"), tried.answer())
+
+    assert [await tried.answers.evict(key("q")), await tried.answers.evict(key("q"))] == [True, False]
+    assert await tried.answers.get(key("q")) is None
+    assert await tried.answers.get(key("other")) is not None
+    assert await tried.answers.get(key("q", "globex")) is not None
+    assert await tried.answers.drop("acme", WithTag("doc=7")) == 1
+
+
+async def test_answers_are_counted_until_they_expire(tried: Tried) -> None:
+    await tried.answers.put(key("q"), tried.answer(ttl_seconds=60))
+    await tried.answers.put(key("soon"), tried.answer(ttl_seconds=10))
+    await tried.answers.put(key("gone"), tried.answer())
+    await tried.answers.evict(key("gone"))
+
+    assert [await tried.answers.count(each) for each in ("acme", "globex")] == [2, 0]
+    tried.clock.advance(20)
+    assert await tried.answers.count("acme") == 1

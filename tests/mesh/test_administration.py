@@ -172,7 +172,7 @@ async def test_the_cache_is_explained_counted_and_emptied_for_its_own_organisati
         assert (before.model, before.bypass_reason, before.stored) == ("small", "", False)
         assert (after.stored, after.key) == (True, before.key)
         assert (elsewhere.stored, elsewhere.key == before.key) == (False, False)
-        assert (counted.lookups, counted.hits) == (2, 1)
+        assert (counted.lookups, counted.hits, counted.entries) == (2, 1, 1)
         assert (foreign.lookups, foreign.hits) == (0, 0)
         assert (untouched, dropped) == (0, 1)
         assert not (await world.admin.explain_cache(asked)).stored
@@ -191,6 +191,25 @@ async def test_a_question_that_the_cache_is_not_asked_says_why(
 ) -> None:
     async with administered(redis_url) as world:
         assert (await world.admin.explain_cache(question("hello", **fields))).bypass_reason == reason
+
+
+async def test_whoever_got_a_wrong_answer_from_the_cache_has_it_evicted(redis_url: str) -> None:
+    async with administered(redis_url) as world:
+        asked = question("hello")
+        first, second = [(await events(world.mesh, asked))[0].started.request_id for _ in range(2)]
+        async with (
+            connected(RouterAddress(world.mesh.address, KEY)) as caller,
+            connected(RouterAddress(world.mesh.address, OTHER_ADMIN_KEY)) as foreign,
+        ):
+            elsewhere = await foreign.report_bad_hit(second, timeout_seconds=5)
+            no_hit = await caller.report_bad_hit(first, timeout_seconds=5)
+            evicted = [await caller.report_bad_hit(second, timeout_seconds=5) for _ in range(2)]
+            error = await refused(caller.report_bad_hit("", timeout_seconds=5), Reason.INVALID_REQUEST)
+
+        assert (elsewhere, no_hit, evicted) == (False, False, [True, False])
+        assert [each.field for each in error.fields] == ["request_id"]
+        assert not (await world.admin.explain_cache(asked)).stored
+        assert (await world.admin.get_cache_stats()).reported == 1
 
 
 async def test_what_is_dropped_from_the_cache_has_to_be_named(redis_url: str) -> None:

@@ -97,11 +97,16 @@ def test_the_cache_is_explained_counted_and_emptied(mesh: Tokenway) -> None:
     mesh.run("chat", "what is stored?")
     explained = json.loads(mesh.run("cache", "explain", "what is stored?", "--json").stdout)
     counted = json.loads(mesh.run("cache", "stats", "--json").stdout)
+    mesh.run("chat", "what is stored?")
+    reported = [mesh.run("cache", "report", "last").stdout for _ in range(2)]
+    mesh.run("chat", "what is stored?")
     dropped = mesh.run("cache", "invalidate", "--all").stdout
     again = mesh.run("cache", "explain", "what is stored?").stdout
 
     assert (explained["model"], explained["stored"]) == ("small", True)
     assert int(counted["lookups"]) > 0
+    assert reported[0] == "evicted\n"
+    assert reported[1].startswith("nothing to evict")
     assert re.fullmatch(r"[1-9]\d* dropped\n", dropped)
     assert re.search(r"^exact cache +nothing stored$", again, re.MULTILINE)
 

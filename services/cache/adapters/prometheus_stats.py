@@ -34,5 +34,8 @@ class StatsCollector(Collector):
             fills.add_metric([result], counts.fills[result])
         yield fills
         yield CounterMetricFamily(
+            names.METRIC_CACHE_BAD_HITS, "Hits that callers have reported as wrong.", value=counts.reported
+        )
+        yield CounterMetricFamily(
             names.METRIC_CACHE_UNREADABLE, "Stored answers that could not be trusted.", value=self._stats.unreadable
         )

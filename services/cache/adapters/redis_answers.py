@@ -54,14 +54,16 @@ class RedisAnswers:
 
     async def get(self, key: AnswerKey) -> StoredAnswer | None:
         async with self._outages.guarded():
-            values = await self._redis.hmget(_entry(key.organisation, key.digest), FIELDS)
+            values = await self._redis.hmget(entry_key(key.organisation, key.digest), FIELDS)
         if all(value is None for value in values):
             return None
         try:
             answer = answer_codec.decode(dict(zip(FIELDS, values, strict=True)), tag=index_entries.tag_of(key))
         except UnreadableError as error:
             self._unreadable()
-            self._log.warning("stored answer passed over", why=str(error), entry=_entry(key.organisation, key.digest))
+            self._log.warning(
+                "stored answer passed over", why=str(error), entry=entry_key(key.organisation, key.digest)
+            )
             return None
         # Redis expires it by its own clock; this one decides, as it did when the time was set.
         return answer if answer.expires_at > self._clock.now() else None
@@ -70,7 +72,7 @@ class RedisAnswers:
         now = self._clock.now()
         if answer.expires_at <= now:
             return
-        entry = _entry(key.organisation, key.digest)
+        entry = entry_key(key.organisation, key.digest)
         lifetime_ms = math.ceil((answer.expires_at - now) * _SECOND_MS)
         fields = answer_codec.encode(answer, tag=index_entries.tag_of(key))
         indexed = index_entries.fields_of(key, answer, vector, encoder=self._encoder) if vector else {}
@@ -94,7 +96,7 @@ class RedisAnswers:
         # In steps, since Redis does nothing else during one; each takes from the index what it has dropped.
         while digests := await self._first(index):
             async with self._outages.guarded(), self._redis.pipeline(transaction=True) as pipeline:
-                pipeline.unlink(*(_entry(organisation, digest) for digest in digests))
+                pipeline.unlink(*(entry_key(organisation, digest) for digest in digests))
                 pipeline.zrem(index, *digests)
                 if self._encoder:
                     change = index_entries.drop_of(organisation, digests)
@@ -102,30 +104,44 @@ class RedisAnswers:
                 dropped += (await pipeline.execute())[0]
         return dropped
 
+    async def evict(self, key: AnswerKey) -> bool:
+        async with self._outages.guarded(), self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.unlink(entry_key(key.organisation, key.digest))
+            # Its model and its tags are not known here; what an index still names and is gone is dropped as nothing.
+            pipeline.zrem(_index(key.organisation, Everything()), key.digest)
+            if self._encoder:
+                change = index_entries.drop_of(key.organisation, [key.digest])
+                pipeline.xadd(index_entries.CHANGES, change, maxlen=_CHANGES_KEPT, approximate=True)
+            return bool((await pipeline.execute())[0])
+
+    async def count(self, organisation: str) -> int:
+        async with self._outages.guarded():
+            return int(await self._redis.zcount(_index(organisation, Everything()), self._clock.now(), "+inf"))
+
     async def _first(self, index: str) -> list[bytes]:
         async with self._outages.guarded():
             found: list[bytes] = await self._redis.zrange(index, 0, _DROPPED_AT_ONCE - 1)
             return found
 
 
-def _prefix(organisation: str) -> str:
+def prefix(organisation: str) -> str:
     # Quoted, so that no name can end the hash tag early or reach into another's keys.
     return f"tw:cache:{{{quote(organisation, safe='')}}}"
 
 
-def _entry(organisation: str, digest: bytes) -> str:
-    return f"{_prefix(organisation)}:answer:{digest.hex()}"
+def entry_key(organisation: str, digest: bytes) -> str:
+    return f"{prefix(organisation)}:answer:{digest.hex()}"
 
 
 def _index(organisation: str, selection: Selection) -> str:
-    prefix = _prefix(organisation)
+    start = prefix(organisation)
     match selection:
         case Everything():
-            return f"{prefix}:all"
+            return f"{start}:all"
         case OfModel(model):
-            return f"{prefix}:model:{model}"
+            return f"{start}:model:{model}"
         case WithTag(tag):
-            return f"{prefix}:tag:{tag}"
+            return f"{start}:tag:{tag}"
 
 
 def _indexes(organisation: str, answer: StoredAnswer) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.cache.domain.eligibility import BypassReason
+from services.cache.domain.key import AnswerKey
 from services.cache.domain.model import AnswerEnd, AnswerPart, StoredAnswer
 
 
@@ -26,6 +27,8 @@ class Hit:
     similarity: float = 1.0
     # The cosine that the semantic tier demanded; 0 where it was not asked.
     threshold: float = 0.0
+    # Where the answer lies.
+    key: AnswerKey | None = None
 
 
 @dataclass(frozen=True, slots=True)

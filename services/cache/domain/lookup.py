@@ -68,10 +68,11 @@ class Lookup:
         reason = bypass_reason(question)
         if reason is not None:
             return Bypass(reason)
-        answer = await self._answers.get(exact_key(question))
+        key = exact_key(question)
+        answer = await self._answers.get(key)
         if answer is None:
             return Miss()
-        return Hit(answer, age_seconds=max(0.0, self._clock.now() - answer.created_at))
+        return Hit(answer, age_seconds=max(0.0, self._clock.now() - answer.created_at), key=key)
 
     def _semantic_for(self, question: Question, tier: Tier) -> SemanticTier | None:
         return self._semantic if self._semantic is not None and self._semantic.looks(question, tier) else None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.cache.domain.found import Hit, SemanticMiss
 from services.cache.domain.key import AnswerKey
 from services.cache.domain.model import Question, StoredAnswer, Tier
+from services.cache.domain.served_hit import ServedHit
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,14 @@ class AnswerStore(Protocol):
 
         An answer that replaced one with the tag may be dropped with it: it is generated anew, which is never wrong.
         """
+        ...
+
+    async def evict(self, key: AnswerKey) -> bool:
+        """Drops this one; whether it was there."""
+        ...
+
+    async def count(self, organisation: str) -> int:
+        """How many of the organisation have not expired."""
         ...
 
 
@@ -166,4 +176,20 @@ class VectorIndex(Protocol):
 
     def __len__(self) -> int:
         """How many entries take up room; those that have expired may for a while."""
+        ...
+
+
+class ServedHits(Protocol):
+    """Which answer a request got, for as long as it may be reported. Any call may raise SERVICE_UNAVAILABLE."""
+
+    async def remember(self, hits: Sequence[ServedHit]) -> None:
+        """Takes them in, for a day."""
+        ...
+
+    async def find(self, organisation: str, request_id: str) -> ServedHit | None:
+        """What the request got; None where it got nothing, or that is forgotten."""
+        ...
+
+    async def forget(self, hit: ServedHit) -> bool:
+        """Whether it was there still: of several at once, one hears so."""
         ...

@@ -40,6 +40,8 @@ class Counts:
 
     lookups: Counter[Verdict] = field(default_factory=Counter)
     fills: Counter[FillResult] = field(default_factory=Counter)
+    # Bad hits.
+    reported: int = 0
 
     @property
     def cacheable_lookups(self) -> int:
@@ -69,6 +71,11 @@ class Stats:
         """A fill ended."""
         self._all.fills[result] += 1
         self._of[organisation].fills[result] += 1
+
+    def reported(self, organisation: str) -> None:
+        """A caller says that a hit was wrong."""
+        self._all.reported += 1
+        self._of[organisation].reported += 1
 
     def found_unreadable(self) -> None:
         """The store held something under a key that could not be trusted."""

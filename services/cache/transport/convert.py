@@ -17,7 +17,7 @@ from services.cache.domain.ports import Everything, OfModel, Selection, WithTag
 from services.cache.domain.stats import Counts, FillResult, Verdict
 from services.cache.transport import convert_answer
 from tokenway.cache.v1 import cache_pb2 as pb
-from tokenway.common.v1 import money_pb2
+from tokenway.common.v1 import money_pb2, principal_pb2
 
 MAX_TTL_SECONDS = 30 * 86_400
 MAX_TAGS = 16
@@ -50,12 +50,7 @@ def question_of(message: pb.LookupRequest | pb.ExplainRequest | pb.FillHeader) -
         known = ", ".join(Scope)
         raise invalid_request(FieldViolation("question.scope", f"is {asked.scope}: give one of {known}"))
     return Question(
-        principal=Principal(
-            organisation=asked.principal.organisation,
-            key_id=asked.principal.key_id,
-            user=asked.principal.user,
-            team=asked.principal.team,
-        ),
+        principal=_principal(asked.principal),
         scope=scope,
         model=asked.model,
         model_revision=asked.model_revision,
@@ -144,6 +139,13 @@ def cached_from(hit: Hit) -> money_pb2.CachedFrom:
     )
 
 
+def reporter_of(message: pb.ReportBadHitRequest) -> tuple[Principal, bool]:
+    """Who reports, and whether as an administrator."""
+    if not message.principal.organisation:
+        raise invalid_request(FieldViolation("principal.organisation", "is empty: name the organisation"))
+    return _principal(message.principal), message.principal.role == principal_pb2.KEY_ROLE_ADMIN
+
+
 def fill_to_proto(result: FillResult) -> pb.FillResponse:
     """Whether it is stored, and why not."""
     stored = result is FillResult.STORED
@@ -160,14 +162,20 @@ def explanation_to_proto(explanation: Explanation) -> pb.ExplainResponse:
     )
 
 
-def counts_to_proto(counts: Counts) -> pb.GetStatsResponse:
-    """The estimates of wrong hits come with the semantic tier: an exact hit is never wrong."""
+def counts_to_proto(counts: Counts, *, entries: int) -> pb.GetStatsResponse:
+    """What this process counts, and how many answers are stored."""
     return pb.GetStatsResponse(
         lookups=counts.cacheable_lookups,
         hits=counts.lookups[Verdict.HIT],
         fills=counts.fills[FillResult.STORED],
         bypassed=counts.lookups[Verdict.BYPASS],
+        reported=counts.reported,
+        entries=entries,
     )
+
+
+def _principal(message: principal_pb2.Principal) -> Principal:
+    return Principal(organisation=message.organisation, key_id=message.key_id, user=message.user, team=message.team)
 
 
 def _fill_order(header: pb.FillHeader, traceparent: str) -> FillOrder:

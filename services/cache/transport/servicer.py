@@ -1,4 +1,4 @@
-"""The RPCs of CacheService. ReportBadHit comes with the semantic tier: an exact hit is the answer to the question."""
+"""The RPCs of CacheService."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from contextlib import aclosing
 
 from libs.rpc.call import Call
 from libs.rpc.routes import Route, routes
+from services.cache.domain.bad_hit import ReportBadHit
 from services.cache.domain.explain import Explain
 from services.cache.domain.fill import Fill
+from services.cache.domain.hit_log import HitLog
 from services.cache.domain.lookup import Lookup
 from services.cache.domain.ports import AnswerStore
 from services.cache.domain.stats import Stats
@@ -19,18 +21,32 @@ from tokenway.cache.v1 import cache_pb2 as pb
 class CacheServicer:
     """One method an RPC."""
 
-    def __init__(self, *, lookup: Lookup, fill: Fill, explain: Explain, answers: AnswerStore, stats: Stats) -> None:
+    def __init__(
+        self,
+        *,
+        lookup: Lookup,
+        fill: Fill,
+        explain: Explain,
+        answers: AnswerStore,
+        stats: Stats,
+        hits: HitLog,
+        bad_hits: ReportBadHit,
+    ) -> None:
         self._lookup = lookup
         self._fill = fill
         self._explain = explain
         self._answers = answers
         self._stats = stats
+        self._hits = hits
+        self._bad_hits = bad_hits
 
     async def Lookup(self, request: pb.LookupRequest, call: Call) -> AsyncIterator[pb.LookupResponse]:
         # `single_flight` is not looked at: nobody is made a leader.
-        events = self._lookup.events(convert.question_of(request), tier=convert.tier_of(request))
+        question = convert.question_of(request)
+        events = self._lookup.events(question, tier=convert.tier_of(request))
         async with aclosing(events):
             async for event in events:
+                self._hits.heard(event, question.principal, call.request_id)
                 spans.tell(event)
                 yield convert.lookup_event_to_proto(event)
 
@@ -45,14 +61,20 @@ class CacheServicer:
         selection = convert.selection_of(request)
         return pb.InvalidateResponse(dropped=await self._answers.drop(request.organisation, selection))
 
+    async def ReportBadHit(self, request: pb.ReportBadHitRequest, call: Call) -> pb.ReportBadHitResponse:
+        principal, is_admin = convert.reporter_of(request)
+        evicted = await self._bad_hits.report(principal, request.request_id, of_anyone=is_admin)
+        return pb.ReportBadHitResponse(evicted=evicted)
+
     async def Explain(self, request: pb.ExplainRequest, call: Call) -> pb.ExplainResponse:
         explanation = await self._explain.explain(convert.question_of(request))
         return convert.explanation_to_proto(explanation)
 
     async def GetStats(self, request: pb.GetStatsRequest, call: Call) -> pb.GetStatsResponse:
-        return convert.counts_to_proto(self._stats.counts(request.organisation))
+        counts, named = self._stats.counts(request.organisation), request.organisation
+        return convert.counts_to_proto(counts, entries=await self._answers.count(named) if named else 0)
 
 
 def cache_routes(servicer: CacheServicer) -> tuple[Route, ...]:
-    """Every RPC of the service, those that are not served yet included."""
-    return routes(pb.DESCRIPTOR, "CacheService", servicer, not_served=frozenset({"ReportBadHit"}))
+    """Every RPC of the service."""
+    return routes(pb.DESCRIPTOR, "CacheService", servicer)

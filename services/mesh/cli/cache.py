@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import click
 from rich.console import Console
 
 from services.mesh.cli.administration import admin_options, ask, place, print_message
-from services.mesh.cli.json_output import print_json
+from services.mesh.cli.candidates import request_ids
+from services.mesh.cli.json_output import json_option, print_json
 from services.mesh.cli.mesh_candidates import model_names
 from services.mesh.cli.page import Pages
+from services.mesh.cli.place import router_options
 from services.mesh.cli.question import Question, question_options
 from services.mesh.cli.table import print_table
+from services.mesh.client.router import RouterAddress, connected
+from services.mesh.errors import MeshError
+from services.mesh.state_directory import StateDirectory
 from tokenway.router.v1 import admin_pb2 as pb
 
 _NEIGHBOURS = ("cosine", "guard", "request")
+_TIMEOUT_SECONDS = 15.0
 # A cosine that no two questions have.
 _MOST_COSINE = 1.0
 
@@ -29,7 +36,10 @@ _MOST_COSINE = 1.0
     ),
 )
 def cache() -> None:
-    """See what the cache does, explain it, and drop answers. Needs an administrator's key; the mesh's own is one."""
+    """See what the cache does, explain it, drop answers, and report wrong ones.
+
+    Needs an administrator's key, but for a report; the mesh's own is one.
+    """
 
 
 @cache.command(
@@ -103,6 +113,37 @@ def explain(*, as_json: bool, state: Any, router: str | None, ca_file: Any, key_
         rows = [(f"{each.similarity:.4f}", each.guard, each.source_request_id) for each in found.neighbours]
         click.echo()
         print_table(_NEIGHBOURS, rows, console=Console())
+
+
+@cache.command(
+    examples=(
+        ("tokenway cache report last", "the last answer that was asked for from here was wrong"),
+        ("tokenway cache report 3f2a…", "as its receipt names it"),
+    )
+)
+@click.argument(
+    "request_id", shell_complete=request_ids, help="From a receipt, or `last`: the last one sent from here."
+)
+@json_option("One JSON object.")
+@router_options
+def report(*, request_id: str, as_json: bool, state: StateDirectory, **router: Any) -> None:
+    """Say that the cached answer to a request was wrong: it is evicted, and the cache learns from it.
+
+    Needs the key that asked, or an administrator's. For a day after the answer.
+    """
+    wrong = state.last_request() if request_id == "last" else request_id
+    if wrong is None:
+        raise MeshError(f"no request was sent from {state.root} yet; give the id that a receipt has")
+    evicted = asyncio.run(_report(place(state=state, **router), wrong))
+    if as_json:
+        print_json({"evicted": evicted})
+    else:
+        click.echo("evicted" if evicted else "nothing to evict: it is gone, or that request got nothing from the cache")
+
+
+async def _report(address: RouterAddress, request_id: str) -> bool:
+    async with connected(address) as router:
+        return await router.report_bad_hit(request_id, timeout_seconds=_TIMEOUT_SECONDS)
 
 
 def _figures(found: pb.GetCacheStatsResponse) -> list[tuple[str, str]]:

@@ -19,11 +19,13 @@ from services.router.adapters.principal import principal_to_proto
 from services.router.domain.answer import Delta, FinishReason
 from services.router.domain.cache_explanation import CacheExplanation, CacheNeighbour
 from services.router.domain.ports import CacheQuestion
+from services.router.domain.principal import Principal
 from tokenway.cache.v1 import cache_pb2 as pb
 from tokenway.common.v1 import generation_pb2
 
 _LOOKUP = method(pb.DESCRIPTOR, "CacheService", "Lookup", pb.LookupRequest, pb.LookupResponse)
 _FILL = method(pb.DESCRIPTOR, "CacheService", "Fill", pb.FillRequest, pb.FillResponse)
+_REPORT_BAD_HIT = method(pb.DESCRIPTOR, "CacheService", "ReportBadHit", pb.ReportBadHitRequest, pb.ReportBadHitResponse)
 _EXPLAIN = method(pb.DESCRIPTOR, "CacheService", "Explain", pb.ExplainRequest, pb.ExplainResponse)
 _SCOPES = {
     "organisation": pb.CACHE_SCOPE_ORGANISATION,
@@ -32,7 +34,7 @@ _SCOPES = {
     "key": pb.CACHE_SCOPE_KEY,
 }
 _FILL_TIMEOUT_SECONDS = 2.0
-_EXPLAIN_TIMEOUT_SECONDS = 5.0
+_ADMIN_TIMEOUT_SECONDS = 5.0
 _REASONS = {each: generation_pb2.FinishReason.Value(f"FINISH_REASON_{each}") for each in FinishReason}
 
 
@@ -68,9 +70,13 @@ class CacheClient:
         except TokenwayError as error:
             self._log.info("fill failed, the answer is not cached", error=repr(error))
 
+    async def report_bad_hit(self, principal: Principal, request_id: str) -> bool:
+        request = pb.ReportBadHitRequest(principal=principal_to_proto(principal), request_id=request_id)
+        return (await self._client.unary(_REPORT_BAD_HIT, request, timeout_seconds=_ADMIN_TIMEOUT_SECONDS)).evicted
+
     async def explain(self, question: CacheQuestion) -> CacheExplanation:
         request = pb.ExplainRequest(question=_question(question), tier=question.tier)
-        found = await self._client.unary(_EXPLAIN, request, timeout_seconds=_EXPLAIN_TIMEOUT_SECONDS)
+        found = await self._client.unary(_EXPLAIN, request, timeout_seconds=_ADMIN_TIMEOUT_SECONDS)
         return CacheExplanation(
             model=question.model.name,
             bypass_reason=found.bypass_reason,

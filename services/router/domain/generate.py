@@ -97,6 +97,12 @@ class Generate:
             return replace(explanation, bypass_reason=f"mode_{ask.cache_mode}")
         return explanation
 
+    async def report_bad_hit(self, request_id: str, principal: Principal) -> bool:
+        """Evicts a cached answer that was wrong; False when it is gone already. INVALID_REQUEST without a request."""
+        if not request_id:
+            raise invalid_request(FieldViolation("request_id", "is empty: give the id that the receipt has"))
+        return await self._tools.cache.report_bad_hit(principal, request_id)
+
     def models(self, principal: Principal) -> list[tuple[Model, bool]]:
         """The models that a principal may use and whether each is ready, cheapest output first."""
         allowed = [each for each in self._models if principal.may_use(each.name)]

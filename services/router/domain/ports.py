@@ -139,6 +139,13 @@ class Cache(Protocol):
         """Stores a whole answer. Fails open: nothing is raised."""
         ...
 
+    async def report_bad_hit(self, principal: Principal, request_id: str) -> bool:
+        """Evicts the answer that the request got; False when it is gone already, or was not the principal's to report.
+
+        SERVICE_UNAVAILABLE when the cache is away.
+        """
+        ...
+
     async def explain(self, question: CacheQuestion) -> CacheExplanation:
         """What it makes of the question; changes nothing. SERVICE_UNAVAILABLE when the cache is away."""
         ...

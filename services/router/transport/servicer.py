@@ -21,7 +21,7 @@ from tokenway.router.v1 import router_pb2 as pb
 
 _MOST_WARNINGS = 16
 # Defined, and built by later work: they answer NOT_SERVED.
-_LATER = frozenset({"BatchGenerate", "CountTokens", "Embed", "ReportBadHit"})
+_LATER = frozenset({"BatchGenerate", "CountTokens", "Embed"})
 
 
 class RouterServicer:
@@ -50,6 +50,10 @@ class RouterServicer:
     async def ListModels(self, request: pb.ListModelsRequest, call: Call) -> pb.ListModelsResponse:
         models = self._generate.models(call.get(Principal))
         return pb.ListModelsResponse(models=[model_to_proto(each, ready=ready) for each, ready in models])
+
+    async def ReportBadHit(self, request: pb.ReportBadHitRequest, call: Call) -> pb.ReportBadHitResponse:
+        evicted = await self._generate.report_bad_hit(request.request_id, call.get(Principal))
+        return pb.ReportBadHitResponse(evicted=evicted)
 
 
 def router_routes(servicer: RouterServicer, admin: AdminServicer, cache_admin: CacheAdminServicer) -> tuple[Route, ...]:

@@ -10,11 +10,13 @@ from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 
+from libs.rpc.call import current_request_id
 from libs.rpc.client import Client
 from libs.rpc.method import Method, method
 from libs.testing.answers import InMemoryAnswers
 from libs.testing.clock import ManualClock
 from libs.testing.runtime import Recorded, recorded_runtime
+from libs.testing.served_hits import InMemoryServedHits
 from services.cache.config import CacheConfig
 from services.cache.domain.ports import AnswerStore
 from services.cache.server import serve
@@ -72,10 +74,14 @@ class Served:
     # As long as the test gave no store of its own.
     answers: InMemoryAnswers
 
-    async def lookup(self, asks: pb.Question | None = None) -> list[pb.LookupResponse]:
+    async def lookup(self, asks: pb.Question | None = None, *, request_id: str = "") -> list[pb.LookupResponse]:
         """All events."""
-        async with self.client.stream(LOOKUP, pb.LookupRequest(question=asks or question())) as stream:
-            return [event async for event in stream]
+        asking = current_request_id.set(request_id)
+        try:
+            async with self.client.stream(LOOKUP, pb.LookupRequest(question=asks or question())) as stream:
+                return [event async for event in stream]
+        finally:
+            current_request_id.reset(asking)
 
     async def verdict(self, asks: pb.Question | None = None) -> int:
         """The first event's."""
@@ -105,8 +111,8 @@ async def serving(folder: Path, *, redis_url: str = "", answers: AnswerStore | N
         redis_url=redis_url,
         max_answer_bytes=MAX_ANSWER_BYTES,
     )
-    store = None if redis_url else answers or in_memory
-    async with serve(config, runtime=runtime, answers=store) as server:
+    stores: dict[str, Any] = {} if redis_url else {"answers": answers or in_memory, "served": InMemoryServedHits()}
+    async with serve(config, runtime=runtime, **stores) as server:
         client = runtime.client(server.address, service="cache")
         try:
             yield Served(client, recorded, clock, in_memory)

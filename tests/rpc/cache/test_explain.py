@@ -1,11 +1,10 @@
-"""Explain and GetStats, over a real socket; and what is not served yet."""
+"""Explain and GetStats, over a real socket."""
 
 from __future__ import annotations
 
 import pytest
 
-from libs.errors import Reason, TokenwayError
-from tests.rpc.cache.served import EXPLAIN, GET_STATS, REPORT_BAD_HIT, STOP, Served, delta, header, question
+from tests.rpc.cache.served import EXPLAIN, GET_STATS, STOP, Served, delta, header, question
 from tokenway.cache.v1 import cache_pb2 as pb
 
 
@@ -43,14 +42,8 @@ async def test_the_counters_count_lookups_and_no_explanations(cache: Served) -> 
     await cache.lookup(question(organisation="globex"))
     await explain(cache, question())
     of_all = pb.GetStatsResponse(lookups=3, hits=1, fills=1, bypassed=1)
-    of_acme = pb.GetStatsResponse(lookups=2, hits=1, fills=1, bypassed=1)
+    of_acme = pb.GetStatsResponse(lookups=2, hits=1, fills=1, bypassed=1, entries=1)
     assert await cache.unary(GET_STATS, pb.GetStatsRequest()) == of_all
     assert await cache.unary(GET_STATS, pb.GetStatsRequest(organisation="acme")) == of_acme
     assert await cache.unary(GET_STATS, pb.GetStatsRequest(organisation="nobody")) == pb.GetStatsResponse()
     assert cache.recorded.sample("llm_cache_hit_rate") == pytest.approx(1 / 3)
-
-
-async def test_bad_hits_cannot_be_reported_yet(cache: Served) -> None:
-    with pytest.raises(TokenwayError) as caught:
-        await cache.unary(REPORT_BAD_HIT, pb.ReportBadHitRequest(request_id="req-1"))
-    assert caught.value.reason is Reason.NOT_SERVED

@@ -148,6 +148,9 @@ class World:
             raise self.found
         return self.found
 
+    async def report_bad_hit(self, principal: Principal, request_id: str) -> bool:
+        raise NotImplementedError
+
     async def explain(self, question: CacheQuestion) -> CacheExplanation:
         raise NotImplementedError
 

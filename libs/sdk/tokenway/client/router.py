@@ -21,6 +21,8 @@ from tokenway.router.v1.router_pb2 import (
     GenerateResponse,
     ListModelsRequest,
     ListModelsResponse,
+    ReportBadHitRequest,
+    ReportBadHitResponse,
     StreamGenerateRequest,
     StreamGenerateResponse,
 )
@@ -29,6 +31,7 @@ _FILE, _SERVICE = router_pb2.DESCRIPTOR, "RouterService"
 STREAM_GENERATE = method(_FILE, _SERVICE, "StreamGenerate", StreamGenerateRequest, StreamGenerateResponse)
 GENERATE = method(_FILE, _SERVICE, "Generate", GenerateRequest, GenerateResponse)
 EXPLAIN_ROUTE = method(_FILE, _SERVICE, "ExplainRoute", ExplainRouteRequest, ExplainRouteResponse)
+REPORT_BAD_HIT = method(_FILE, _SERVICE, "ReportBadHit", ReportBadHitRequest, ReportBadHitResponse)
 LIST_MODELS = method(_FILE, _SERVICE, "ListModels", ListModelsRequest, ListModelsResponse)
 
 
@@ -58,6 +61,11 @@ class RouterClient:
         """Where the request would go."""
         question = ExplainRouteRequest(request=request)
         return await self._client.unary(EXPLAIN_ROUTE, question, timeout_seconds=timeout_seconds)
+
+    async def report_bad_hit(self, request_id: str, *, timeout_seconds: float) -> bool:
+        """Evicts the cached answer that the request got; False when it is gone already."""
+        request = ReportBadHitRequest(request_id=request_id)
+        return (await self._client.unary(REPORT_BAD_HIT, request, timeout_seconds=timeout_seconds)).evicted
 
     async def list_models(self, *, timeout_seconds: float) -> ListModelsResponse:
         """The models that the key may use."""

@@ -717,7 +717,7 @@ class GetStatsResponse(_message.Message):
     reported: _builtins.int
     """Wrong hits that callers have reported."""
     entries: _builtins.int
-    """Answers stored at present, of the organisation or of all."""
+    """Answers stored at present; 0 where no organisation is named."""
     labels: _builtins.int
     """Labels that the estimate rests on."""
     calibrated_threshold: _builtins.float
