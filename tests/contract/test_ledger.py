@@ -1011,6 +1011,28 @@ async def test_the_receipts_of_a_request_are_found_the_corrected_one_first(tried
     assert page.next_page_token == ""
 
 
+async def test_the_receipts_of_a_request_come_in_pages_too(tried: Tried) -> None:
+    others = await booked(tried, 3)
+    attempts = [replace(asked(), request_id="one") for _ in range(3)]
+    for each in attempts:
+        await tried.ledger.reserve(each)
+        await tried.ledger.settle(settled(each, used(5)))
+        await booked(tried, 1)
+    query = ReceiptQuery("acme", request_id="one", page_size=2)
+
+    first = await tried.ledger.list_receipts(query)
+    second = await tried.ledger.list_receipts(replace(query, page_token=first.next_page_token))
+
+    found = [each.reservation_id for page in (first, second) for each in page.receipts]
+    assert found == [each.id for each in reversed(attempts)]
+    assert second.next_page_token == ""
+    assert await tried.ledger.list_receipts(replace(query, request_id="nobody's")) == ReceiptPage((), "")
+    late = others[0].booked_at_seconds + 1
+    assert await tried.ledger.list_receipts(
+        ReceiptQuery("acme", request_id=others[0].request_id, since_seconds=late)
+    ) == ReceiptPage((), "")
+
+
 async def test_receipts_that_are_older_than_asked_for_are_left_out(tried: Tried) -> None:
     receipts = await booked(tried, 5)
     since = receipts[2].booked_at_seconds

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from libs.errors import Reason, TokenwayError
 from libs.redis_client import redis_client, require
 from libs.testing.ledger_books import RedisBooks
 from libs.testing.valkey import RedisServer
-from services.budget.adapters import redis_ledger
 from services.budget.adapters.redis_ledger import RedisLedger
 from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.domain.lease import LeasePolicy
@@ -126,7 +124,7 @@ async def test_all_keys_of_an_organisation_share_a_slot_of_a_cluster(tried: Trie
 
     assert keys - {"tw:organisations"} == {each for each in keys if each.startswith("tw:{acme}:")}
     kinds = {each.split(":")[2] for each in keys if each.startswith("tw:{acme}:")}
-    assert kinds == {"budgets", "clock", "days", "rate", "receipts", "reservation", "spend"}
+    assert kinds == {"budgets", "clock", "days", "rate", "receipts", "requests", "reservation", "spend"}
 
 
 async def test_counters_outlive_their_windows_by_three_days_and_then_vanish(tried: Tried, raw: Any) -> None:
@@ -329,20 +327,37 @@ def _windows_of_now() -> dict[str, int]:
     }
 
 
-async def test_who_looks_for_a_request_in_a_long_ledger_gets_short_pages_and_finds_it(
-    tried: Tried, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(redis_ledger, "_ENTRIES_A_STEP", 2)
-    monkeypatch.setattr(redis_ledger, "_STEPS_A_CALL", 2)
-    reservations = [asked() for _ in range(9)]
+async def test_who_looks_for_a_request_reads_its_receipts_alone(tried: Tried, raw: Any) -> None:
+    reservations = [asked() for _ in range(50)]
     for each in reservations:
         await tried.ledger.reserve(each)
         await tried.ledger.settle(settled(each, used(5)))
-    query = ReceiptQuery("acme", request_id=reservations[0].request_id)
+    raw.config_resetstat()
 
-    pages = [await tried.ledger.list_receipts(query)]
-    while pages[-1].next_page_token:
-        query = replace(query, page_token=pages[-1].next_page_token)
-        pages.append(await tried.ledger.list_receipts(query))
+    page = await tried.ledger.list_receipts(ReceiptQuery("acme", request_id=reservations[7].request_id))
 
-    assert [[each.request_id for each in page.receipts] for page in pages] == [[], [], [reservations[0].request_id]]
+    assert [each.reservation_id for each in page.receipts] == [reservations[7].id]
+    done = raw.info("commandstats")
+    assert (done["cmdstat_hget"]["calls"], done["cmdstat_xrange"]["calls"]) == (1, 1)
+    assert "cmdstat_xrevrange" not in done
+    assert raw.hlen("tw:{acme}:requests") == 50
+
+
+async def test_the_index_of_requests_is_trimmed_with_their_receipts(tried: Tried, raw: Any) -> None:
+    corrected, other = asked(), asked()
+    await tried.ledger.reserve(corrected)
+    await tried.ledger.reserve(other)
+    await tried.ledger.settle(settled(other, used(5)))
+    tried.clock.advance(61)
+    await tried.ledger.sweep()
+    tried.clock.advance(3_600)
+    await tried.ledger.settle(settled(corrected, used(5)))
+    tried.clock.advance(35 * 86_400 - 3_600)
+
+    assert await tried.bookkeeper.trim() == 2
+
+    (entry, _), *none = raw.xrange("tw:{acme}:receipts")
+    assert (none, raw.hgetall("tw:{acme}:requests")) == ([], {corrected.request_id: entry})
+    tried.clock.advance(3_600)
+    assert await tried.bookkeeper.trim() == 1
+    assert raw.exists("tw:{acme}:requests") == 0

@@ -14,6 +14,7 @@ from libs.money import Usage
 from services.budget.adapters import redis_replies as replies
 from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.adapters.redis_outages import or_unavailable
+from services.budget.adapters.redis_receipts import RedisReceipts
 from services.budget.domain.arrears import Arrear
 from services.budget.domain.errors import reservation_closed, reservation_not_found
 from services.budget.domain.lease import Extension, Lease, LeasePolicy, Reservation, ReservationId
@@ -38,12 +39,10 @@ _VERBS = {
     "remove_limit": ("limit_entries", "remove_limit"),
 }
 # The order in which every script expects them.
-_ORGANISATION_KEYS = ("clock", "budgets", "leases", "receipts", "wanted")
+_ORGANISATION_KEYS = ("clock", "budgets", "leases", "receipts", "wanted", "requests")
 _NOTHING_SWEPT = Swept(0, 0)
 # So that nobody waits for one script that looks at thousands; Lua takes no more than 8,000 at all.
 _ACCOUNTS_AT_ONCE = 200
-# One call reads no more of the ledger than this, in steps that do not keep Redis from others.
-_ENTRIES_A_STEP, _STEPS_A_CALL = 1_000, 20
 
 
 class RedisLedger:
@@ -71,6 +70,7 @@ class RedisLedger:
         self._timeout_seconds = timeout_seconds
         self._on_swept = on_swept
         self._now_ms = now_ms
+        self._receipts = RedisReceipts(redis=redis, timeout_seconds=timeout_seconds)
         self._scripts = {verb: redis.register_script(script(verb)) for verb in _VERBS}
 
     async def reserve(self, reservation: Reservation) -> Lease:
@@ -143,35 +143,11 @@ class RedisLedger:
         return tuple(found)
 
     async def list_receipts(self, query: ReceiptQuery) -> ReceiptPage:
-        found: list[Receipt] = []
-        before = query.page_token
-        # Whoever looks for one request looks at many entries; others get what they ask for.
-        step = _ENTRIES_A_STEP if query.request_id else query.page_size
-        for _ in range(_STEPS_A_CALL):
-            entries = await self._entries(query.organisation, before, step)
-            for entry, values in entries:
-                receipt = replies.stored_receipt(values)
-                if receipt.booked_at_seconds < query.since_seconds:
-                    return ReceiptPage(tuple(found), "")
-                if query.request_id in ("", receipt.request_id):
-                    found.append(receipt)
-                before = entry
-                if len(found) == query.page_size:
-                    return ReceiptPage(tuple(found), before)
-            if len(entries) < step:
-                return ReceiptPage(tuple(found), "")
-        return ReceiptPage(tuple(found), before)
+        return await self._receipts.page(query, prefix=_prefix(query.organisation))
 
     async def _states(self, organisation: str, accounts: Iterable[Account]) -> tuple[BudgetState, ...]:
         _, _, values = await self._run("usage", organisation, (), {"accounts": [str(each) for each in accounts]})
         return tuple(replies.states(values))
-
-    async def _entries(self, organisation: str, before: str, most: int) -> list[tuple[str, dict[str, str]]]:
-        """The entries of the ledger that are older than that one, the newest first."""
-        newest = f"({before}" if before else "+"
-        async with or_unavailable(self._timeout_seconds):
-            entries: Any = await self._redis.xrevrange(_prefix(organisation) + "receipts", max=newest, count=most)
-        return list(entries)
 
     async def _sweep_one(self, organisation: str) -> Swept:
         total = _NOTHING_SWEPT

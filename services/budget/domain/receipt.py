@@ -75,7 +75,7 @@ class ReceiptQuery:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptPage:
-    """Receipts, newest first. There may be fewer than were asked for: only an empty token says that these are all."""
+    """Receipts, newest first. An empty token: these are all."""
 
     receipts: tuple[Receipt, ...]
     next_page_token: str

@@ -101,6 +101,13 @@ local function usage_of(record)
   return input, record.cached, math.max(record.output, record.leased), 'PRESUMED'
 end
 
+-- So that the receipts of a request are found in a ledger of any length: the ids of their entries, the oldest first.
+local function index_receipt(request_id, entry)
+  if redis.call('HSETNX', ENTRIES_OF, request_id, entry) == 0 then
+    redis.call('HSET', ENTRIES_OF, request_id, redis.call('HGET', ENTRIES_OF, request_id) .. ' ' .. entry)
+  end
+end
+
 -- `before` is what an earlier receipt of the reservation has counted.
 local function write_receipt(record, bookings, before)
   local input, cached, output, source = usage_of(record)
@@ -108,7 +115,7 @@ local function write_receipt(record, bookings, before)
   local measures = counted_by(counts(record, input, cached, output, source), before)
   local counted = measures and string.format('%.0f ', minute) .. packed(measures) or ''
   add_to_days('days', record, minute, measures, bookings, record.booked_at_ms)
-  redis.call('XADD', RECEIPTS, '*',
+  local entry = redis.call('XADD', RECEIPTS, '*',
     'reservation_id', record.id, 'request_id', record.request_id,
     'key_id', record.key_id, 'user', record.user, 'team', record.team, 'model', record.model,
     'price_input', record.price_input, 'price_cached', record.price_cached, 'price_output', record.price_output,
@@ -116,6 +123,7 @@ local function write_receipt(record, bookings, before)
     'input', input, 'cached', cached, 'output', output, 'source', source,
     'cost', record.booked.money, 'uncovered', record.uncovered, 'outcome', record.outcome, 'why', record.why,
     'bookings', bookings, 'counted', counted, 'booked_at_ms', record.booked_at_ms)
+  index_receipt(record.request_id, entry)
 end
 
 local function close(record, now, state, outcome)

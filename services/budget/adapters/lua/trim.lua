@@ -50,6 +50,16 @@ local function add_to_checkpoint(receipt, now)
   add_to_counters(receipt)
 end
 
+-- Of the entries of its request it is the oldest, and the first.
+local function leave_index(receipt)
+  local younger = string.match(redis.call('HGET', ENTRIES_OF, receipt.request_id) or '', ' (.+)$')
+  if younger then
+    redis.call('HSET', ENTRIES_OF, receipt.request_id, younger)
+  else
+    redis.call('HDEL', ENTRIES_OF, receipt.request_id)
+  end
+end
+
 local now = advance_clock()
 local ids = {}
 for _, entry in ipairs(redis.call('XRANGE', RECEIPTS, '-', '+', 'COUNT', args.most)) do
@@ -58,6 +68,7 @@ for _, entry in ipairs(redis.call('XRANGE', RECEIPTS, '-', '+', 'COUNT', args.mo
     break
   end
   add_to_checkpoint(receipt, now)
+  leave_index(receipt)
   ids[#ids + 1] = entry[1]
 end
 if #ids > 0 then
