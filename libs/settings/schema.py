@@ -137,6 +137,9 @@ class Budget(InnerService):
     )
     sweep_seconds: Seconds = 5
     receipt_days: int = Field(default=35, ge=2, le=3_650, description="older receipts become sums")
+    receipts_export_dir: str | None = Field(
+        default=None, min_length=1, description="a folder that gets them first, as JSON lines; absent: they are gone"
+    )
     replicas: int = Field(default=1, ge=1, le=1_000, description="how many share what open_when_away allows")
     unbooked_folder: str | None = Field(
         default=None, description="where each replica keeps what it could not book yet; needed by open_when_away"

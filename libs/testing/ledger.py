@@ -2,123 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import date
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 from libs.money import Usage, UsageSource, cost_micro_usd
+from libs.testing.held import Amounts, Booking, Counted, Held, bookings_in, is_in
+from services.budget.domain.archive import OldReceipt
 from services.budget.domain.arrears import Arrear
 from services.budget.domain.errors import budget_exceeded, reservation_closed, reservation_not_found
 from services.budget.domain.lease import Extension, Lease, LeasePolicy, Reservation, ReservationId
 from services.budget.domain.limits import WINDOWS, Account, BudgetState, Kind, Limit, LimitName, Principal
-from services.budget.domain.money import worst_cost_micro_usd
 from services.budget.domain.ports import Swept
 from services.budget.domain.receipt import Outcome, Receipt, ReceiptPage, ReceiptQuery, Settlement
-from services.budget.domain.spend import Spender, Spent
-from services.budget.domain.verification import Finding, Verified
 from services.budget.domain.windows import BUCKETS, Window, bucket_seconds, period
 
 _REMEMBERED_MS = 24 * 3_600_000
-_RECEIPT_DAYS = 35
 # Where what is reserved stands in the way, it may be gone at any moment.
 _TRY_AGAIN_MS = 1_000
 _OF_REQUEST = (Kind.REQUESTS, Kind.CONCURRENCY)
 _NEVER = float("inf")
-
-# By kind; what is not in it is 0.
-Amounts = Mapping[Kind, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """What is counted of an account: a kind, over a window."""
-
-    account: Account
-    kind: Kind
-    window: Window
-
-
-@dataclass(frozen=True, slots=True)
-class Booking:
-    """An amount that was booked, in which counters and when."""
-
-    counted: tuple[Counted, ...]
-    kind: Kind
-    amount: int
-    # When it was reserved, which says the calendar's window; and when it was booked, which says the bucket.
-    reserved_ms: int
-    booked_ms: int
-
-
-@dataclass(slots=True)
-class Held:
-    """A reservation: what was asked, the live part of its lease, and what it has booked at which time."""
-
-    asked: Reservation
-    leased: int
-    part_ms: int
-    expires_ms: int
-    # Where the live part is counted.
-    counted: tuple[Counted, ...] = ()
-    reserved: Amounts = field(default_factory=dict)
-    # What the longest answer would take beyond that and what is booked.
-    wanted: Amounts = field(default_factory=dict)
-    seq: int = 0
-    used: Usage = field(default_factory=Usage)
-    bookings: list[Booking] = field(default_factory=list)
-    state: str = "open"
-    closed_ms: int = 0
-    presumed: Amounts = field(default_factory=dict)
-    released: int = 0
-    receipt: Receipt | None = None
-    # Booked after the ledger was away.
-    late: bool = False
-
-    def booked(self, kind: Kind = Kind.MONEY) -> int:
-        return sum(each.amount for each in self.bookings if each.kind is kind)
-
-    def book(self, amounts: Amounts, at_ms: int) -> None:
-        """Where the live part was reserved."""
-        self.bookings += (Booking(self.counted, kind, most, self.part_ms, at_ms) for kind, most in amounts.items())
-
-    def unbooked(self, amounts: Amounts) -> Amounts:
-        """What of them is not booked yet."""
-        return {kind: max(0, most - self.booked(kind)) for kind, most in amounts.items()}
-
-    def used_of(self, usage: Usage) -> Amounts:
-        """What that usage comes to and is not booked, as far as it is reserved."""
-        cost = cost_micro_usd(self.asked.price, usage)
-        used = {Kind.MONEY: cost, Kind.INPUT_TOKENS: usage.input_tokens, Kind.OUTPUT_TOKENS: usage.output_tokens}
-        return {kind: min(most, self.reserved.get(kind, 0)) for kind, most in self.unbooked(used).items()}
-
-    def reserve(self, output_tokens: int) -> None:
-        """All that it takes to deliver so many, and is not booked."""
-        self.reserved = self.unbooked(self.covering(output_tokens))
-        longest = self.unbooked(self.covering(self.asked.max_output_tokens))
-        self.wanted = {kind: max(0, most - self.reserved[kind]) for kind, most in longest.items()}
-
-    def give_back(self) -> None:
-        """All that the live part holds and that was wanted beyond it."""
-        self.reserved, self.wanted = {}, {}
-
-    def covering(self, output_tokens: int) -> Amounts:
-        """What it takes to deliver so many."""
-        return {
-            Kind.MONEY: self.cost_at(output_tokens),
-            Kind.INPUT_TOKENS: self.used.input_tokens or self.asked.max_input_tokens,
-            Kind.OUTPUT_TOKENS: output_tokens,
-            Kind.CONCURRENCY: 1,
-        }
-
-    def cost_at(self, output_tokens: int) -> int:
-        """What the request costs once it has delivered so many."""
-        if self.used.input_tokens:
-            return cost_micro_usd(self.asked.price, replace(self.used, output_tokens=output_tokens))
-        return worst_cost_micro_usd(
-            self.asked.price, input_tokens=self.asked.max_input_tokens, output_tokens=output_tokens
-        )
 
 
 class InMemoryLedger:
@@ -132,13 +38,12 @@ class InMemoryLedger:
         self._held: dict[tuple[str, ReservationId], Held] = {}
         # Closed so long ago that their ids are used anew; what they booked stands.
         self._forgotten: list[Held] = []
-        self._receipts: list[tuple[str, Receipt]] = []
-        # How many the ledger held that are older than it keeps them.
-        self._trimmed: dict[str, int] = {}
+        self._entries: dict[str, list[OldReceipt]] = {}
+        self._written: Counter[str] = Counter()
 
     async def reserve(self, reservation: Reservation) -> Lease:
         organisation = reservation.principal.organisation
-        now = self._begin(organisation)
+        now = self.begin(organisation)
         existing = self._find(organisation, reservation.id, now)
         if existing and existing.state != "open":
             raise reservation_closed(reservation.id, existing.state)
@@ -156,7 +61,7 @@ class InMemoryLedger:
         return self._lease(held, now, self._passed(held, now))
 
     async def extend(self, extension: Extension) -> Lease:
-        now = self._begin(extension.organisation)
+        now = self.begin(extension.organisation)
         held = self._find_or_raise(extension.organisation, extension.id, now)
         if held.state != "open":
             raise reservation_closed(extension.id, held.state)
@@ -166,7 +71,7 @@ class InMemoryLedger:
         return self._lease(held, now)
 
     async def settle(self, settlement: Settlement) -> Receipt:
-        now = self._begin(settlement.organisation)
+        now = self.begin(settlement.organisation)
         held = self._find_or_raise(settlement.organisation, settlement.id, now)
         final_cost = cost_micro_usd(held.asked.price, settlement.usage)
         uncovered = max(0, final_cost - held.booked())
@@ -182,10 +87,10 @@ class InMemoryLedger:
                 Kind.OUTPUT_TOKENS: settlement.usage.output_tokens,
             }
             self._correct(held, now, said, settlement.usage, settlement.why, uncovered)
-        return _receipt(held)
+        return receipt_of(held)
 
     async def release(self, organisation: str, reservation: ReservationId) -> int:
-        now = self._begin(organisation)
+        now = self.begin(organisation)
         held = self._find_or_raise(organisation, reservation, now)
         if held.state == "open":
             held.released = held.reserved.get(Kind.MONEY, 0)
@@ -198,13 +103,13 @@ class InMemoryLedger:
 
     async def book(self, arrear: Arrear) -> Receipt:
         asked, owner = arrear.reservation, arrear.organisation
-        now = self._begin(owner)
+        now = self.begin(owner)
         existing = self._find(owner, asked.id, now)
         told_by_others = existing and (
             existing.state == "settled" or (existing.state == "released" and not arrear.settlement)
         )
         if existing and (existing.late or told_by_others):
-            return _receipt(existing)
+            return receipt_of(existing)
         if existing:
             await self.release(owner, asked.id)
             self._forgotten.append(existing)
@@ -216,23 +121,23 @@ class InMemoryLedger:
         held.book({Kind.REQUESTS: 0 if existing else 1}, now)
         if (settlement := arrear.settlement) is None:
             self._presume(held, now)
-            held.receipt = replace(_receipt(held), why=arrear.why)
-            self._receipts[-1] = (owner, held.receipt)
+            held.receipt = replace(receipt_of(held), why=arrear.why)
+            self._entries[owner][-1] = replace(self._entries[owner][-1], receipt=held.receipt)
         else:
             held.book(held.used_of(settlement.usage), now)
             uncovered = max(0, cost_micro_usd(asked.price, settlement.usage) - held.booked())
             self._close(held, now, "settled", settlement.outcome, settlement.usage, arrear.why, uncovered)
-        return _receipt(held)
+        return receipt_of(held)
 
     async def sweep(self) -> Swept:
         before = [held for held in self._held.values() if held.state == "open"]
         for organisation in {owner for owner, _ in self._held}:
-            self._begin(organisation)
+            self.begin(organisation)
         closed = [held for held in before if held.state == "expired"]
         return Swept(len(closed), sum(held.presumed.get(Kind.MONEY, 0) for held in closed))
 
     async def usage(self, principal: Principal) -> tuple[BudgetState, ...]:
-        now, organisation = self._begin(principal.organisation), principal.organisation
+        now, organisation = self.begin(principal.organisation), principal.organisation
         limits = self._limits.get(organisation, {}).values()
         return tuple(self._state(organisation, each, now) for each in limits if each.account in principal.accounts())
 
@@ -240,61 +145,56 @@ class InMemoryLedger:
         limits = self._limits.setdefault(organisation, {})
         limits.pop(limit.name, None)  # the latest comes last
         limits[limit.name] = limit
-        return self._state(organisation, limit, self._begin(organisation))
+        return self._state(organisation, limit, self.begin(organisation))
 
     async def add_limit(self, organisation: str, limit: Limit) -> bool:
-        self._begin(organisation)
+        self.begin(organisation)
         return self._limits.setdefault(organisation, {}).setdefault(limit.name, limit) is limit
 
     async def limits(self, organisation: str) -> tuple[Limit, ...]:
         return tuple(self._limits.get(organisation, {}).values())
 
     async def remove_limit(self, organisation: str, name: LimitName) -> bool:
-        self._begin(organisation)
+        self.begin(organisation)
         return self._limits.get(organisation, {}).pop(name, None) is not None
 
     async def states(self, organisation: str) -> tuple[BudgetState, ...]:
-        now = self._begin(organisation)
+        now = self.begin(organisation)
         return tuple(self._state(organisation, each, now) for each in await self.limits(organisation))
 
     async def list_receipts(self, query: ReceiptQuery) -> ReceiptPage:
-        # A page token is the place of the oldest receipt that was looked at.
-        ledger = list(enumerate(self.receipts(query.organisation), self._trimmed.get(query.organisation, 0)))
-        before = int(query.page_token.partition("-")[0]) if query.page_token else None
-        older = [each for each in ledger if before is None or each[0] < before]
+        # A page token is the id of the oldest entry that was looked at.
+        before = _place(query.page_token) if query.page_token else math.inf
         asked = [
-            (place, each)
-            for place, each in reversed(older)
-            if query.request_id in ("", each.request_id) and each.booked_at_seconds >= query.since_seconds
+            each
+            for each in reversed(self.entries(query.organisation))
+            if _place(each.id) < before
+            and query.request_id in ("", each.receipt.request_id)
+            and each.receipt.booked_at_seconds >= query.since_seconds
         ]
         page = asked[: query.page_size]
         full = len(page) == query.page_size
-        return ReceiptPage(tuple(each for _, each in page), f"{page[-1][0]}-0" if full else "")
+        return ReceiptPage(tuple(each.receipt for each in page), page[-1].id if full else "")
 
-    async def spent_on(self, organisation: str, day: date) -> dict[Spender, Spent]:
-        found: dict[Spender, Spent] = {}
-        for held in self._of(organisation):
-            if held.receipt:
-                asked = held.asked
-                spender = Spender(asked.principal.key_id, asked.principal.user, asked.principal.team, asked.model)
-                found[spender] = found.get(spender, Spent()) + _spent_by(held, f"{day:%Y%m%d}")
-        return {spender: spent for spender, spent in found.items() if spent}
+    def entries(self, organisation: str) -> list[OldReceipt]:
+        """The organisation's ledger, oldest first."""
+        return list(self._entries.get(organisation, ()))
 
-    async def trim(self) -> int:
-        kept_ms = _RECEIPT_DAYS * 24 * 3_600_000
-        old = [each for each in self._receipts if each[1].booked_at_seconds * 1000 + kept_ms <= self._begin(each[0])]
-        self._receipts = [each for each in self._receipts if each not in old]
-        for organisation, _ in old:
-            self._trimmed[organisation] = self._trimmed.get(organisation, 0) + 1
-        return len(old)
+    def organisations(self) -> list[str]:
+        """Those that have a ledger."""
+        return list(self._entries)
 
-    async def verify(self, organisation: str) -> AsyncGenerator[Finding]:
-        """Its counters are sums: there is nothing that they could differ from."""
-        yield Verified(len(self.receipts(organisation)), self._trimmed.get(organisation, 0), 0, 0)
+    def trim(self, organisation: str, gone: Sequence[OldReceipt]) -> None:
+        """Takes these out of it."""
+        self._entries[organisation] = [each for each in self._entries[organisation] if each not in gone]
+
+    def trimmed(self, organisation: str) -> int:
+        """How many were taken out of it."""
+        return self._written.get(organisation, 0) - len(self.entries(organisation))
 
     def receipts(self, organisation: str) -> list[Receipt]:
-        """The organisation's ledger, oldest first."""
-        return [receipt for owner, receipt in self._receipts if owner == organisation]
+        """What the entries say."""
+        return [each.receipt for each in self.entries(organisation)]
 
     def used_and_reserved(
         self, organisation: str, account: Account, window: Window, at_ms: int, kind: Kind = Kind.MONEY
@@ -303,21 +203,21 @@ class InMemoryLedger:
         counted = Counted(account, kind, window)
         if kind is Kind.MONEY:
             return self.counter(organisation, account, window, period(window, at_ms // 1000).id)
-        of = list(self._of(organisation))
-        used = sum(each.amount for each in _bookings(of, counted) if _is_in(window, each.booked_ms, at_ms))
+        of = list(self.held(organisation))
+        used = sum(each.amount for each in bookings_in(of, counted) if is_in(window, each.booked_ms, at_ms))
         return used, sum(held.reserved.get(kind, 0) for held in of if counted in held.counted)
 
     def counter(self, organisation: str, account: Account, window: Window, identity: str) -> tuple[int, int]:
         """Of money, spent and reserved in the window of that id."""
-        counted, of = Counted(account, Kind.MONEY, window), list(self._of(organisation))
-        bookings = _bookings(of, counted)
+        counted, of = Counted(account, Kind.MONEY, window), list(self.held(organisation))
+        bookings = bookings_in(of, counted)
         spent = sum(each.amount for each in bookings if period(window, each.reserved_ms // 1000).id == identity)
         live = (each for each in of if counted in each.counted and period(window, each.part_ms // 1000).id == identity)
         return spent, sum(each.reserved.get(Kind.MONEY, 0) for each in live)
 
     def bookings(self, organisation: str, counted: Counted) -> list[Booking]:
         """What was ever booked in a counter."""
-        return list(_bookings(self._of(organisation), counted))
+        return list(bookings_in(self.held(organisation), counted))
 
     def _take_place(self, held: Held, replaced: Held | None, now: int) -> None:
         """Reserves for it, where it replaces an open one in place of that."""
@@ -394,13 +294,13 @@ class InMemoryLedger:
         if limit.window is Window.TOTAL or limit.kind is Kind.MONEY:
             return ends_ms
         bucket_ms = bucket_seconds(limit.window) * 1000
-        for each in sorted(_bookings(self._of(organisation), _counted(limit)), key=lambda each: each.booked_ms):
-            if _is_in(limit.window, each.booked_ms, now):
+        for each in sorted(bookings_in(self.held(organisation), _counted(limit)), key=lambda each: each.booked_ms):
+            if is_in(limit.window, each.booked_ms, now):
                 leaves_ms = (each.booked_ms // bucket_ms + BUCKETS + 1) * bucket_ms
                 still_in = sum(
                     other.amount
-                    for other in _bookings(self._of(organisation), _counted(limit))
-                    if _is_in(limit.window, other.booked_ms, leaves_ms)
+                    for other in bookings_in(self.held(organisation), _counted(limit))
+                    if is_in(limit.window, other.booked_ms, leaves_ms)
                 )
                 if was.used - still_in >= too_much:
                     return leaves_ms
@@ -436,11 +336,18 @@ class InMemoryLedger:
             uncovered_micro_usd=uncovered,
             booked_at_seconds=now / 1000,
         )
-        self._receipts.append((held.asked.principal.organisation, held.receipt))
+        self._write(held, held.money())
+
+    def _write(self, held: Held, money: tuple[tuple[int, int], ...]) -> None:
+        organisation = held.asked.principal.organisation
+        entry = f"{self._written[organisation]}-0"
+        self._written[organisation] += 1
+        written = OldReceipt(entry, held.asked.principal, receipt_of(held), money)
+        self._entries.setdefault(organisation, []).append(written)
 
     def _correct(self, held: Held, now: int, said: Amounts, usage: Usage, why: str = "", uncovered: int = 0) -> int:
         lower = {kind: min(held.presumed.get(kind, 0), max(0, held.booked(kind) - most)) for kind, most in said.items()}
-        held.receipt = replace(_receipt(held), why=why, uncovered_micro_usd=uncovered)
+        held.receipt = replace(receipt_of(held), why=why, uncovered_micro_usd=uncovered)
         held.book({kind: -most for kind, most in lower.items()}, held.closed_ms)
         if lower.get(Kind.MONEY):
             held.receipt = replace(
@@ -450,10 +357,10 @@ class InMemoryLedger:
                 outcome=Outcome.CORRECTED,
                 booked_at_seconds=now / 1000,
             )
-            self._receipts.append((held.asked.principal.organisation, held.receipt))
+            self._write(held, ((held.part_ms // 60_000, -lower[Kind.MONEY]),))
         return lower.get(Kind.MONEY, 0)
 
-    def _begin(self, organisation: str) -> int:
+    def begin(self, organisation: str) -> int:
         """Every call begins so: the organisation's time, and no lease that has run out by then."""
         now = self._latest_ms[organisation] = max(self._now_ms(), self._latest_ms.get(organisation, 0))
         for (owner, _), held in self._held.items():
@@ -485,7 +392,8 @@ class InMemoryLedger:
         states = (self._state(principal.organisation, each, now) for each in soft)
         return tuple(each for each in states if _left(each) < 0)
 
-    def _of(self, organisation: str) -> Iterator[Held]:
+    def held(self, organisation: str) -> Iterator[Held]:
+        """Every reservation that there ever was."""
         for held in (*self._held.values(), *self._forgotten):
             if held.asked.principal.organisation == organisation:
                 yield held
@@ -526,51 +434,22 @@ class InMemoryLedger:
         return BudgetState(limit, used, reserved, ends)
 
     def _whose(self, organisation: str, account: Account) -> Iterator[Held]:
-        return (each for each in self._of(organisation) if account in each.asked.principal.accounts())
+        return (each for each in self.held(organisation) if account in each.asked.principal.accounts())
 
 
 def _counted(limit: Limit) -> Counted:
     return Counted(limit.account, limit.kind, limit.window)
 
 
-def _bookings(of: Iterable[Held], counted: Counted) -> Iterator[Booking]:
-    for held in of:
-        yield from (each for each in held.bookings if each.kind is counted.kind and counted in each.counted)
-
-
-def _is_in(window: Window, booked_ms: int, at_ms: int) -> bool:
-    """Whether its bucket still counts at that moment."""
-    if window is Window.TOTAL:
-        return True
-    bucket_ms = bucket_seconds(window) * 1000
-    return booked_ms // bucket_ms >= at_ms // bucket_ms - BUCKETS
-
-
 def _left(state: BudgetState) -> int:
     return state.limit.most - state.used - state.reserved
 
 
-def _spent_by(held: Held, day: str) -> Spent:
-    """What it counts for on that day, now that it is closed."""
-    receipt = _receipt(held)
-    money = sum(
-        each.amount
-        for each in held.bookings
-        if each.kind is Kind.MONEY and period(Window.DAY, each.reserved_ms // 1000).id == day
-    )
-    if period(Window.DAY, held.part_ms // 1000).id != day:
-        return Spent(cost_micro_usd=money)
-    return Spent(
-        int(held.state != "released" or receipt.outcome is Outcome.PRESUMED),
-        receipt.usage.input_tokens,
-        receipt.usage.cached_input_tokens,
-        receipt.usage.output_tokens,
-        money,
-        held.presumed.get(Kind.MONEY, 0) if receipt.outcome is Outcome.PRESUMED else 0,
-        receipt.cost_micro_usd if receipt.usage.source is UsageSource.ESTIMATED else 0,
-    )
+def _place(entry: str) -> int:
+    return int(entry.partition("-")[0])
 
 
-def _receipt(held: Held) -> Receipt:
+def receipt_of(held: Held) -> Receipt:
+    """Of one that is closed."""
     assert held.receipt is not None, "an open reservation has no receipt"
     return held.receipt

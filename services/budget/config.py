@@ -31,6 +31,8 @@ class BudgetConfig:
     first_lease_tokens: int = 256
     sweep_seconds: float = 5
     receipt_days: int = 35
+    # None: receipts that leave the ledger are kept nowhere.
+    receipts_export_dir: Path | None = None
     seed: Seed = field(default_factory=Seed)
     # By organisation, what this replica may spend while the ledger is away; and where it keeps that.
     away_terms: Mapping[str, AwayTerms] = field(default_factory=dict)
@@ -60,6 +62,7 @@ class BudgetConfig:
                 if (away := each.open_when_away)
             },
             unbooked_folder=Path(budget.unbooked_folder) if budget.unbooked_folder else None,
+            receipts_export_dir=Path(budget.receipts_export_dir) if budget.receipts_export_dir else None,
             seed=Seed(
                 limits=tuple(limit for each in settings.organisations for limit in _limits(each)),
                 keys={key.sha256: _key(each, key) for each in settings.organisations for key in each.keys},

@@ -12,6 +12,7 @@ from libs.rpc.runtime import Runtime
 from libs.rpc.server import RpcServer
 from services.budget.adapters.away_metrics import AwayMetrics
 from services.budget.adapters.journal_file import JournalFile
+from services.budget.adapters.jsonl_archive import JsonlArchive
 from services.budget.adapters.observed_ledger import LedgerMetrics, ObservedLedger
 from services.budget.adapters.redis_bookkeeper import RedisBookkeeper
 from services.budget.adapters.redis_keys import RedisKeys
@@ -75,6 +76,7 @@ async def _in_redis(
         organisations=organisations,
         timeout_seconds=timeout_seconds,
         receipt_days=config.receipt_days,
+        archive=JsonlArchive(config.receipts_export_dir) if config.receipts_export_dir else None,
     )
     return ledger, bookkeeper, RedisKeys(redis=redis, timeout_seconds=timeout_seconds)
 

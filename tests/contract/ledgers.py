@@ -10,8 +10,9 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
-from libs.clock import SystemClock
+from libs.clock import Clock, SystemClock
 from libs.redis_client import redis_client
+from libs.testing.bookkeeper import InMemoryBookkeeper
 from libs.testing.journal import InMemoryJournal
 from libs.testing.ledger import InMemoryLedger
 from libs.testing.ledger_books import RedisBooks
@@ -19,6 +20,7 @@ from services.budget.adapters.away_metrics import AwayMetrics
 from services.budget.adapters.redis_bookkeeper import RedisBookkeeper
 from services.budget.adapters.redis_ledger import RedisLedger
 from services.budget.adapters.redis_organisations import RedisOrganisations
+from services.budget.domain.archive import Archive
 from services.budget.domain.arrears import AwayTerms
 from services.budget.domain.away_ledger import AwayLedger
 from services.budget.domain.bookkeeper import Bookkeeper
@@ -69,10 +71,10 @@ class Tried:
     bookkeeper: Bookkeeper
 
 
-def in_memory(policy: LeasePolicy) -> Tried:
+def in_memory(policy: LeasePolicy, *, archive: Archive | None = None) -> Tried:
     clock = LedgerClock()
     ledger = InMemoryLedger(policy=policy, now_ms=clock)
-    return Tried(ledger, ledger, clock, ledger)
+    return Tried(ledger, ledger, clock, InMemoryBookkeeper(ledger, archive=archive))
 
 
 def open_when_away(policy: LeasePolicy) -> Tried:
@@ -91,10 +93,20 @@ def open_when_away(policy: LeasePolicy) -> Tried:
 
 
 @asynccontextmanager
-async def in_redis(url: str, policy: LeasePolicy, *, timeout_seconds: float = 30) -> AsyncIterator[Tried]:
-    """A busy machine is not an outage, so Redis has time; a test about outages gives it less."""
+async def in_redis(
+    url: str,
+    policy: LeasePolicy,
+    *,
+    timeout_seconds: float = 30,
+    archive: Archive | None = None,
+    wall_clock: Clock | None = None,
+) -> AsyncIterator[Tried]:
+    """A busy machine is not an outage, so Redis has time; a test about outages gives it less.
+
+    The wall clock says when an organisation was last heard of.
+    """
     clock, redis, books = LedgerClock(), redis_client(url, decode_responses=True), RedisBooks(url)
-    organisations = RedisOrganisations(redis=redis, clock=SystemClock())
+    organisations = RedisOrganisations(redis=redis, clock=wall_clock or SystemClock())
     ledger = RedisLedger(
         redis=redis,
         organisations=organisations,
@@ -108,6 +120,7 @@ async def in_redis(url: str, policy: LeasePolicy, *, timeout_seconds: float = 30
             organisations=organisations,
             timeout_seconds=timeout_seconds,
             receipt_days=35,
+            archive=archive,
             now_ms=clock,
         )
         yield Tried(ledger, books, clock, bookkeeper)

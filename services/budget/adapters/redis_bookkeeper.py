@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from datetime import date
+from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
@@ -12,9 +14,11 @@ from redis.asyncio import Redis
 from services.budget.adapters.redis_ledger import key_of
 from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.adapters.redis_outages import or_unavailable
+from services.budget.adapters.redis_replies import old_receipt
 from services.budget.adapters.redis_scripts import OrganisationScript
 from services.budget.adapters.redis_snapshots import sums_of
 from services.budget.adapters.redis_verification import OvertakenError, RedisVerification
+from services.budget.domain.archive import Archive
 from services.budget.domain.limits import WINDOWS
 from services.budget.domain.spend import Spender, Spent
 from services.budget.domain.verification import Finding
@@ -22,6 +26,8 @@ from services.budget.domain.verification import Finding
 # So that nobody waits for one long answer, or behind one long step.
 _FIELDS_A_STEP = 1_000
 _TRIMMED_A_STEP = 50
+# Long beside writing a step's receipts: if it takes longer all the same, another archives them too.
+_TURN_MS = 60_000
 _DAY_MS = 86_400_000
 
 
@@ -35,18 +41,19 @@ class RedisBookkeeper:
         organisations: RedisOrganisations,
         timeout_seconds: float,
         receipt_days: int,
+        archive: Archive | None = None,
         now_ms: Callable[[], int] | None = None,
     ) -> None:
         self._redis = redis
         self._organisations = organisations
         self._timeout_seconds = timeout_seconds
-        self._receipt_days = receipt_days
-        self._trim = OrganisationScript(
-            *("calendar", "organisation", "days", "trim"), redis=redis, timeout_seconds=timeout_seconds, now_ms=now_ms
-        )
-        self._snapshot = OrganisationScript(
-            "organisation", "snapshot", redis=redis, timeout_seconds=timeout_seconds, now_ms=now_ms
-        )
+        self._archive = archive
+        self._owner = uuid.uuid4().hex
+        self._old = {"most": _TRIMMED_A_STEP, "kept_ms": receipt_days * _DAY_MS}
+        script = partial(OrganisationScript, redis=redis, timeout_seconds=timeout_seconds, now_ms=now_ms)
+        self._claim_old = script("organisation", "old_receipts", "claim_old")
+        self._trim = script("calendar", "organisation", "days", "old_receipts", "trim")
+        self._snapshot = script("organisation", "snapshot")
 
     async def spent_on(self, organisation: str, day: date) -> Mapping[Spender, Spent]:
         key = key_of(organisation, f"days:{day:%Y%m%d}")
@@ -63,8 +70,15 @@ class RedisBookkeeper:
 
     async def trim(self) -> int:
         async with or_unavailable(self._timeout_seconds):
-            organisations = await self._organisations.announced()
-        return sum([await self._trim_one(each) for each in organisations])
+            announced, silent = await self._organisations.announced(), await self._organisations.silent()
+        trimmed = 0
+        for organisation in dict.fromkeys((*announced, *silent)):
+            of_it, left = await self._trim_one(organisation)
+            trimmed += of_it
+            if not left and organisation in silent:
+                async with or_unavailable(self._timeout_seconds):
+                    await self._organisations.ended(organisation)
+        return trimmed
 
     async def verify(self, organisation: str) -> AsyncGenerator[Finding]:
         while True:
@@ -79,12 +93,19 @@ class RedisBookkeeper:
                 continue
             return
 
-    async def _trim_one(self, organisation: str) -> int:
+    async def _trim_one(self, organisation: str) -> tuple[int, int]:
+        """How many, and how many receipts it has still."""
         trimmed = 0
         while True:
-            step: int = await self._trim(
-                organisation, most=_TRIMMED_A_STEP, kept_ms=self._receipt_days * _DAY_MS, windows=WINDOWS
-            )
+            archived = False if self._archive is None else await self._archived(organisation, self._archive)
+            step, left = await self._trim(organisation, **self._old, windows=WINDOWS, archived=archived)
             trimmed += step
             if step < _TRIMMED_A_STEP:
-                return trimmed
+                return trimmed, left
+
+    async def _archived(self, organisation: str, archive: Archive) -> list[str]:
+        """The ids of the oldest receipts, now that the archive has them; none while another is about it."""
+        entries = await self._claim_old(organisation, **self._old, owner=self._owner, turn_ms=_TURN_MS)
+        if entries:
+            await archive.keep([old_receipt(organisation, entry, fields) for entry, fields in entries])
+        return [entry for entry, _ in entries]

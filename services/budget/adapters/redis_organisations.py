@@ -1,4 +1,4 @@
-"""Which organisations may have open leases: a hint for the sweeper, in a slot of its own."""
+"""Which organisations may have open leases, for the sweeper, or receipts, for the trimmer: hints, in their own slot."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from redis.asyncio import Redis
 from libs.clock import Clock
 
 _KEY = "tw:organisations"
+# Without a lease for long, but with a ledger still. In the same slot.
+_SILENT = "{tw:organisations}:silent"
 # An organisation is announced before its reservation, at most once in this time by each process …
 _ANNOUNCED_SECONDS = 600
 # … and forgotten long after, and only without a lease: so none that has one is ever forgotten.
@@ -15,6 +17,7 @@ _FORGET = """
 local announced = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if announced and tonumber(announced) < tonumber(ARGV[2]) then
   redis.call('ZREM', KEYS[1], ARGV[1])
+  redis.call('SADD', KEYS[2], ARGV[1])
 end
 """
 
@@ -39,6 +42,14 @@ class RedisOrganisations:
         """Those that may have open leases."""
         return [str(each) for each in await self._redis.zrange(_KEY, 0, -1)]
 
+    async def silent(self) -> set[str]:
+        """Those that were forgotten, and have had receipts since they were last known to have none."""
+        return {str(each) for each in await self._redis.smembers(_SILENT)}
+
+    async def ended(self, organisation: str) -> None:
+        """To be called when it has no receipt any more. One that comes back is announced before it has one."""
+        await self._redis.srem(_SILENT, organisation)
+
     async def forget(self, organisation: str) -> None:
         """To be called when it has no open lease; takes effect long after the last announcement."""
-        await self._forget(keys=[_KEY], args=[organisation, self._clock.now() - _FORGOTTEN_SECONDS])
+        await self._forget(keys=[_KEY, _SILENT], args=[organisation, self._clock.now() - _FORGOTTEN_SECONDS])

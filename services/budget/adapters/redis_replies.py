@@ -7,10 +7,12 @@ from typing import Any
 
 from libs.errors import TokenwayError
 from libs.money import Price, Usage, UsageSource
+from services.budget.domain.archive import OldReceipt
 from services.budget.domain.errors import budget_exceeded
 from services.budget.domain.lease import Lease, ReservationId
-from services.budget.domain.limits import Account, BudgetState, Kind, Limit, LimitName, Scope
+from services.budget.domain.limits import Account, BudgetState, Kind, Limit, LimitName, Principal, Scope
 from services.budget.domain.receipt import Outcome, Receipt
+from services.budget.domain.verification import minutes
 from services.budget.domain.windows import Window
 
 _HARD, _SOFT = "hard", "soft"
@@ -62,6 +64,13 @@ def stored_receipt(entry: Mapping[str, str]) -> Receipt:
         uncovered_micro_usd=int(entry["uncovered"]),
         booked_at_seconds=int(entry["booked_at_ms"]) / 1000,
     )
+
+
+def old_receipt(organisation: str, entry_id: str, flat: Sequence[str]) -> OldReceipt:
+    """An entry as XRANGE gives it to a script."""
+    entry = dict(zip(flat[::2], flat[1::2], strict=True))
+    principal = Principal(entry["key_id"], organisation, entry["user"], entry["team"])
+    return OldReceipt(entry_id, principal, stored_receipt(entry), tuple(minutes(entry["bookings"])))
 
 
 def states(values: Sequence[Any]) -> Iterator[BudgetState]:

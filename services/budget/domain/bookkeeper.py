@@ -22,10 +22,11 @@ class Bookkeeper(Protocol):
         ...
 
     async def trim(self) -> int:
-        """Takes receipts that are older than the ledger keeps them out of it, of organisations that have made requests.
+        """Takes receipts that are older than the ledger keeps them out of it, of every organisation.
 
-        In small steps, each of which adds them to a checkpoint at once: so checkpoint, receipts and what open
-        reservations have booked always add up to the counters, whoever dies. Says how many.
+        Where there is an archive, none before the archive has it; what that raises is raised, and the receipts stay. In
+        small steps, each of which adds them to a checkpoint at once: so checkpoint, receipts and what open reservations
+        have booked always add up to the counters, whoever dies. Says how many.
         """
         ...
 

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from libs.errors import Reason, TokenwayError
 from libs.rpc.client import Client
 from libs.rpc.method import Method, method
+from libs.testing.bookkeeper import InMemoryBookkeeper
 from libs.testing.clock import ManualClock
 from libs.testing.key_store import InMemoryKeys
 from libs.testing.ledger import InMemoryLedger
@@ -127,7 +128,7 @@ async def serving(folder: Path, *, redis_url: str | None = None, **config: Any) 
     recorded, clock, keys = recorded_runtime(service="budget"), ManualClock(), InMemoryKeys()
     ledger = InMemoryLedger(now_ms=lambda: int(clock.now() * 1000))
     given = BudgetConfig(listen=f"unix:{folder}/budget.sock", redis_url=redis_url or "", drain_seconds=1, **config)
-    stores = (None, None, None) if redis_url else (ledger, ledger, keys)
+    stores = (None, None, None) if redis_url else (ledger, InMemoryBookkeeper(ledger), keys)
     runtime = replace(recorded.runtime, clock=clock)
     async with serve(given, runtime=runtime, ledger=stores[0], bookkeeper=stores[1], keys=stores[2]) as server:
         client = recorded.runtime.client(server.address, service="budget")

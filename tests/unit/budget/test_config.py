@@ -47,6 +47,8 @@ def test_every_knob_of_the_file_arrives() -> None:
         "first_lease_tokens": 64,
         "near_limit_factor": 4,
         "sweep_seconds": 2,
+        "receipt_days": 40,
+        "receipts_export_dir": "/var/receipts",
     }
 
     config = BudgetConfig.from_settings(settings(services={"budget": budget}))
@@ -59,6 +61,8 @@ def test_every_knob_of_the_file_arrives() -> None:
         lease=LeasePolicy(lifetime_seconds=20, near_limit_factor=4),
         first_lease_tokens=64,
         sweep_seconds=2,
+        receipt_days=40,
+        receipts_export_dir=Path("/var/receipts"),
     )
 
 

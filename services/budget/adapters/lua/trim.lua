@@ -1,15 +1,8 @@
 -- Takes the oldest receipts out of the ledger, and adds them to the sums of those that went before: in one step, so that
 -- at every instant `trimmed`, the ledger and what open reservations have booked add up to the counters and to `days`.
+-- Where there is an archive, none but those that it has. Says how many, and how many there are still.
 
 local TRIMMED = PREFIX .. 'trimmed'
-
-local function fields_of(entry)
-  local fields = {}
-  for i = 1, #entry, 2 do
-    fields[entry[i]] = entry[i + 1]
-  end
-  return fields
-end
 
 local function accounts_of(receipt)
   local accounts = {'organisation:', 'key:' .. receipt.key_id}
@@ -60,13 +53,18 @@ local function leave_index(receipt)
   end
 end
 
+local archived = {}
+for _, id in ipairs(args.archived or {}) do
+  archived[id] = true
+end
+
 local now = advance_clock()
 local ids = {}
-for _, entry in ipairs(redis.call('XRANGE', RECEIPTS, '-', '+', 'COUNT', args.most)) do
-  local receipt = fields_of(entry[2])
-  if tonumber(receipt.booked_at_ms) + args.kept_ms > now then
+for _, entry in ipairs(old_receipts(now)) do
+  if args.archived and not archived[entry[1]] then
     break
   end
+  local receipt = fields_of(entry[2])
   add_to_checkpoint(receipt, now)
   leave_index(receipt)
   ids[#ids + 1] = entry[1]
@@ -76,4 +74,4 @@ if #ids > 0 then
   redis.call('HSET', TRIMMED, 'last', ids[#ids])
   redis.call('HINCRBY', TRIMMED, 'receipts', #ids)
 end
-return #ids
+return {#ids, redis.call('XLEN', RECEIPTS)}
