@@ -111,6 +111,19 @@ def test_the_cache_is_explained_counted_and_emptied(mesh: Tokenway) -> None:
     assert re.search(r"^exact cache +nothing stored$", again, re.MULTILINE)
 
 
+def test_what_a_request_cost_is_found_by_its_id_and_by_its_key(mesh: Tokenway) -> None:
+    asked = json.loads(mesh.run("chat", "--no-cache", "--json", "what does it cost?").stdout.splitlines()[-1])
+    (last,) = map(json.loads, mesh.run("receipts", "last", "--json").stdout.splitlines())
+    by_key = mesh.run("receipts", "--key", "local", "--most", "1").stdout.splitlines()
+    nobodys = mesh.run("receipts", "--key", "nobody").stdout.splitlines()
+
+    assert last["request_id"] in json.dumps(asked)
+    assert (last["outcome"], last["key_id"]) == ("OUTCOME_FINISHED", "local")
+    assert len(by_key) == 2
+    assert last["request_id"] in by_key[1]
+    assert len(nobodys) == 1, "the headings"
+
+
 def ask_with(mesh: Tokenway, key: str) -> int:
     """The exit code of a question with that key, not from the cache."""
     mesh.environment["TOKENWAY_API_KEY"] = key

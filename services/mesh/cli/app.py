@@ -24,7 +24,7 @@ class Commands(Pages):
     """
 
     NAMES = (
-        *("demo", "up", "chat", "models", "explain", "trace", "keys", "budget", "spend", "cache"),
+        *("demo", "up", "chat", "models", "explain", "trace", "keys", "budget", "spend", "receipts", "cache"),
         *("config", "doctor", "completion", "help"),
     )
 
