@@ -18,7 +18,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from libs.errors import Reason, TokenwayError
 from libs.telemetry import names
 from services.budget.domain.receipt import Outcome
-from services.cache.domain.stats import FillResult, Verdict
+from services.cache.domain.lexical_guard.guard import Objection
+from services.cache.domain.stats import FillResult, SemanticResult, Verdict
 from services.mesh.client.router import RouterAddress, connected
 from tests.mesh.in_process import KEY, ORGANISATION, question, settings
 from tests.mesh.processes import processes
@@ -47,8 +48,9 @@ BOUNDED: Mapping[str, set[str]] = {
     "code": {each.name for each in grpc.StatusCode},
     "service": {"cache", "budget", "inference"},
     "reason": REASONS,
-    "result": REASONS | set(FillResult) | {"begun", "done", "failed"},
+    "result": REASONS | set(FillResult) | set(SemanticResult) | {"begun", "done", "failed"},
     "decision": REASONS | {"part", "whole", "admitted"},
+    "kind": set(Objection),
     "verb": {"reserve", "extend"},
     "outcome": {each.lower() for each in Outcome},
     "verdict": set(Verdict),

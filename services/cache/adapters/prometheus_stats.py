@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from libs.telemetry import names
-from services.cache.domain.stats import FillResult, Stats, Verdict
+from services.cache.domain.stats import FillResult, SemanticResult, Stats, Verdict
 
 
 class StatsCollector(Collector):
@@ -33,6 +33,18 @@ class StatsCollector(Collector):
         for result in FillResult:
             fills.add_metric([result], counts.fills[result])
         yield fills
+        semantic = CounterMetricFamily(
+            names.METRIC_CACHE_SEMANTIC, "Lookups of the semantic tier, by what came of them.", labels=["result"]
+        )
+        for came in SemanticResult:
+            semantic.add_metric([came], counts.semantic[came])
+        yield semantic
+        vetoes = CounterMetricFamily(
+            names.METRIC_CACHE_GUARD_VETOES, "Answers near enough that the lexical guard kept back.", labels=["kind"]
+        )
+        for kind, number in self._stats.vetoes.items():
+            vetoes.add_metric([kind], number)
+        yield vetoes
         yield CounterMetricFamily(
             names.METRIC_CACHE_BAD_HITS, "Hits that callers have reported as wrong.", value=counts.reported
         )

@@ -25,6 +25,12 @@ _WAIT_SECONDS = 1.0
 _AGAIN_SECONDS = 0.25
 # One step of either kind keeps the event loop for 2 ms or so.
 _READ_AT_ONCE = 100
+# One command for all of them: a pipeline of HMGETs takes half as long again, most of it to write commands.
+_READ_ENTRIES = """
+local found = {}
+for number, entry in ipairs(KEYS) do found[number] = redis.call('HMGET', entry, unpack(ARGV)) end
+return found
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +139,8 @@ class Replica:
         return place
 
     async def _load(self, entries: list[bytes]) -> None:
-        if not entries:
-            return
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for each in entries:
-                pipeline.hmget(each, index_entries.FIELDS)
-            for values in await pipeline.execute():
+        if entries:
+            for values in await self._redis.eval(_READ_ENTRIES, len(entries), *entries, *index_entries.FIELDS):
                 self._put(values)
 
 

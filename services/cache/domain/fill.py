@@ -10,6 +10,7 @@ from libs.money import Usage
 from services.cache.domain.draft import Draft, FillEvent, FillOrder
 from services.cache.domain.eligibility import bypass_reason
 from services.cache.domain.key import exact_key
+from services.cache.domain.meaning import Meaning, Meanings
 from services.cache.domain.model import StoredAnswer
 from services.cache.domain.ports import AnswerStore
 from services.cache.domain.stats import FillResult, Stats
@@ -19,16 +20,24 @@ _JITTER_SHARE = 0.1
 
 
 class Fill:
-    """`chance` draws from 0 to 1; it spreads the expiry of what is stored."""
+    """`chance` draws from 0 to 1; it spreads the expiry of what is stored. Without `meanings` all is for exact hits."""
 
     def __init__(
-        self, *, answers: AnswerStore, clock: Clock, stats: Stats, chance: Callable[[], float], max_answer_bytes: int
+        self,
+        *,
+        answers: AnswerStore,
+        clock: Clock,
+        stats: Stats,
+        chance: Callable[[], float],
+        max_answer_bytes: int,
+        meanings: Meanings | None = None,
     ) -> None:
         self._answers = answers
         self._clock = clock
         self._stats = stats
         self._chance = chance
         self._max_answer_bytes = max_answer_bytes
+        self._meanings = meanings
 
     async def store(self, events: AsyncIterator[FillEvent]) -> FillResult:
         """Takes an order, parts of an answer and its end, in that order and to the end of the stream.
@@ -57,10 +66,19 @@ class Fill:
                 return draft.refused
         if draft.end is None:
             return FillResult.UNFINISHED
-        await self._answers.put(exact_key(order.question), self._answer(order, draft, draft.end.usage))
+        meaning = await self._meaning(order)
+        answer = self._answer(order, draft, draft.end.usage, meaning)
+        await self._answers.put(exact_key(order.question), answer, vector=meaning.vector if meaning else b"")
         return FillResult.STORED
 
-    def _answer(self, order: FillOrder, draft: Draft, usage: Usage) -> StoredAnswer:
+    async def _meaning(self, order: FillOrder) -> Meaning | None:
+        """None for an answer that its own question alone shall find: at worst since the encoder is busy."""
+        if self._meanings is None:
+            return None
+        meaning = await self._meanings.of(order.question, order.tier)
+        return meaning if isinstance(meaning, Meaning) else None
+
+    def _answer(self, order: FillOrder, draft: Draft, usage: Usage, meaning: Meaning | None) -> StoredAnswer:
         now = self._clock.now()
         jitter = 1 + _JITTER_SHARE * (2 * self._chance() - 1)
         return StoredAnswer(
@@ -72,4 +90,6 @@ class Fill:
             expires_at=now + order.ttl_seconds * jitter,
             source_request_id=order.request_id,
             source_traceparent=order.traceparent,
+            asked=meaning.asked if meaning else "",
+            partition=meaning.partition if meaning else b"",
         )

@@ -50,6 +50,8 @@ class SemanticMiss:
     reason: str
     # The cosine that it demanded; 0 where it did not come so far.
     threshold: float = 0.0
+    # What the lexical guard has against the nearest answer, if it was that.
+    objection: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,3 +193,23 @@ class ServedHits(Protocol):
     async def forget(self, hit: ServedHit) -> bool:
         """Whether it was there still: of several at once, one hears so."""
         ...
+
+
+class LexicalGuard(Protocol):
+    """Rules of language: what an encoder takes for the same although it is not."""
+
+    def __call__(self, asked: str, stored: str, /) -> str | None:
+        """Why the answer to what is stored must not serve what is asked; None when nothing speaks against it."""
+        ...
+
+
+class Thresholds(Protocol):
+    """How near a stored question must be, and which hits are answered anew to see whether they would be right."""
+
+    def threshold(self, organisation: str, tier: Tier) -> float:
+        """The least cosine; above 1 while nothing is near enough. At once: nothing is read for it."""
+        ...
+
+    def audits(self, organisation: str) -> bool:
+        """Whether this hit is to be answered anew: drawn for each."""
+        ...

@@ -19,6 +19,31 @@ class Verdict(StrEnum):
     FAILED = "failed"
 
 
+class SemanticResult(StrEnum):
+    """What came of asking the semantic tier."""
+
+    HIT = "hit"
+    # Nothing was asked in this partition.
+    NONE = "none"
+    # The nearest is not near enough.
+    THRESHOLD = "threshold"
+    # The nearest asks something else in much the same words: the lexical guard's veto.
+    GUARD = "guard"
+    # A hit, but for being answered anew to see whether it would have been right.
+    AUDIT = "audit"
+    # Not a question for it: tools, code, or a tier that wants exact answers alone.
+    INELIGIBLE = "ineligible"
+    TOO_SHORT = "too_short"
+    # Longer than the encoder takes in, or with signs that it does not know.
+    NOT_EMBEDDED = "not_embedded"
+    # The encoder had too much to do.
+    SHED = "shed"
+    # It was not waited for.
+    LATE = "late"
+    # The store was away.
+    FAILED = "failed"
+
+
 class FillResult(StrEnum):
     """What became of an answer that was offered."""
 
@@ -40,6 +65,7 @@ class Counts:
 
     lookups: Counter[Verdict] = field(default_factory=Counter)
     fills: Counter[FillResult] = field(default_factory=Counter)
+    semantic: Counter[SemanticResult] = field(default_factory=Counter)
     # Bad hits.
     reported: int = 0
 
@@ -61,11 +87,21 @@ class Stats:
         self._all = Counts()
         self._of: defaultdict[str, Counts] = defaultdict(Counts)
         self.unreadable = 0
+        self.vetoes: Counter[str] = Counter()
 
     def looked_up(self, organisation: str, verdict: Verdict) -> None:
         """A lookup ended."""
         self._all.lookups[verdict] += 1
         self._of[organisation].lookups[verdict] += 1
+
+    def looked_near(self, organisation: str, result: SemanticResult) -> None:
+        """The semantic tier was asked."""
+        self._all.semantic[result] += 1
+        self._of[organisation].semantic[result] += 1
+
+    def vetoed(self, objection: str) -> None:
+        """The lexical guard kept an answer back that was near enough."""
+        self.vetoes[objection] += 1
 
     def filled(self, organisation: str, result: FillResult) -> None:
         """A fill ended."""

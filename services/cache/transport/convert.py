@@ -14,7 +14,7 @@ from services.cache.domain.explain import Explanation
 from services.cache.domain.found import Bypass, Found, Hit, Kind, LookupEvent, Miss
 from services.cache.domain.model import AnswerEnd, AnswerPart, Principal, Question, Scope, Tier
 from services.cache.domain.ports import Everything, OfModel, Selection, WithTag
-from services.cache.domain.stats import Counts, FillResult, Verdict
+from services.cache.domain.stats import Counts, FillResult, SemanticResult, Verdict
 from services.cache.transport import convert_answer
 from tokenway.cache.v1 import cache_pb2 as pb
 from tokenway.common.v1 import money_pb2, principal_pb2
@@ -153,12 +153,22 @@ def fill_to_proto(result: FillResult) -> pb.FillResponse:
 
 
 def explanation_to_proto(explanation: Explanation) -> pb.ExplainResponse:
-    """Neighbours come with the semantic tier."""
+    """What the lexical guard does not object to is "ok"."""
+    surroundings = explanation.surroundings
+    neighbours = [
+        pb.Neighbour(
+            source_request_id=each.answer.source_request_id, similarity=each.similarity, guard=each.objection or "ok"
+        )
+        for each in surroundings.candidates
+    ]
     return pb.ExplainResponse(
         bypass_reason=explanation.bypass_reason or "",
         key=explanation.key.digest.hex(),
         partition=explanation.partition.digest.hex(),
         stored=explanation.stored,
+        neighbours=neighbours,
+        semantic_bypass_reason=surroundings.reason,
+        threshold=surroundings.threshold,
     )
 
 
@@ -171,6 +181,9 @@ def counts_to_proto(counts: Counts, *, entries: int) -> pb.GetStatsResponse:
         bypassed=counts.lookups[Verdict.BYPASS],
         reported=counts.reported,
         entries=entries,
+        semantic_hits=counts.semantic[SemanticResult.HIT],
+        semantic_shed=counts.semantic[SemanticResult.SHED],
+        audited=counts.semantic[SemanticResult.AUDIT],
     )
 
 

@@ -42,8 +42,9 @@ class CacheServicer:
 
     async def Lookup(self, request: pb.LookupRequest, call: Call) -> AsyncIterator[pb.LookupResponse]:
         # `single_flight` is not looked at: nobody is made a leader.
-        question = convert.question_of(request)
-        events = self._lookup.events(question, tier=convert.tier_of(request))
+        question, tier = convert.question_of(request), convert.tier_of(request)
+        spans.tell_tier(tier)
+        events = self._lookup.events(question, tier=tier)
         async with aclosing(events):
             async for event in events:
                 self._hits.heard(event, question.principal, call.request_id)
@@ -67,7 +68,7 @@ class CacheServicer:
         return pb.ReportBadHitResponse(evicted=evicted)
 
     async def Explain(self, request: pb.ExplainRequest, call: Call) -> pb.ExplainResponse:
-        explanation = await self._explain.explain(convert.question_of(request))
+        explanation = await self._explain.explain(convert.question_of(request), convert.tier_of(request))
         return convert.explanation_to_proto(explanation)
 
     async def GetStats(self, request: pb.GetStatsRequest, call: Call) -> pb.GetStatsResponse:

@@ -7,7 +7,8 @@ from opentelemetry.trace import Span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from libs.telemetry import names
-from services.cache.domain.found import Bypass, Found, Hit, LookupEvent
+from services.cache.domain.found import Bypass, Found, Hit, LookupEvent, SemanticMiss
+from services.cache.domain.model import Tier
 from services.cache.domain.stats import FillResult
 
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -21,6 +22,11 @@ def current_traceparent() -> str:
     return carrier.get(_TRACEPARENT, "")
 
 
+def tell_tier(tier: Tier) -> None:
+    """How far the lookup may go."""
+    trace.get_current_span().set_attribute(names.CACHE_TIER, tier.name.lower())
+
+
 def tell(event: LookupEvent) -> None:
     """Of the verdicts, the last one stands."""
     if isinstance(event, Found):
@@ -32,7 +38,7 @@ def tell(event: LookupEvent) -> None:
             case Bypass(reason):
                 span.set_attribute(names.CACHE_BYPASS_REASON, reason)
         if event.semantic is not None:
-            span.set_attribute(names.CACHE_SEMANTIC_MISS, event.semantic.reason)
+            _tell_miss(span, event.semantic)
 
 
 def _tell_hit(span: Span, hit: Hit) -> None:
@@ -42,6 +48,14 @@ def _tell_hit(span: Span, hit: Hit) -> None:
     if hit.threshold:
         span.set_attribute(names.CACHE_THRESHOLD, hit.threshold)
     _link(span, hit.answer.source_traceparent)
+
+
+def _tell_miss(span: Span, miss: SemanticMiss) -> None:
+    span.set_attribute(names.CACHE_SEMANTIC_MISS, miss.reason)
+    if miss.threshold:
+        span.set_attribute(names.CACHE_THRESHOLD, miss.threshold)
+    if miss.objection:
+        span.set_attribute(names.CACHE_GUARD, miss.objection)
 
 
 def _link(span: Span, traceparent: str) -> None:

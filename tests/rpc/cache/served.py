@@ -15,10 +15,12 @@ from libs.rpc.client import Client
 from libs.rpc.method import Method, method
 from libs.testing.answers import InMemoryAnswers
 from libs.testing.clock import ManualClock
+from libs.testing.encoder import WordCounter
 from libs.testing.runtime import Recorded, recorded_runtime
 from libs.testing.served_hits import InMemoryServedHits
+from libs.testing.vector_index import InMemoryIndex
 from services.cache.config import CacheConfig
-from services.cache.domain.ports import AnswerStore
+from services.cache.domain.ports import AnswerStore, VectorIndex
 from services.cache.server import serve
 from tokenway.cache.v1 import cache_pb2 as pb
 from tokenway.common.v1 import generation_pb2, money_pb2, principal_pb2
@@ -52,11 +54,14 @@ def question(
     )
 
 
-def header(asks: pb.Question | None = None, *, ttl_seconds: float = 60, tags: Sequence[str] = ()) -> pb.FillRequest:
+def header(
+    asks: pb.Question | None = None, *, ttl_seconds: float = 60, tags: Sequence[str] = (), tier: int = 0
+) -> pb.FillRequest:
     """To store an answer for a minute."""
     ttl = Duration()
     ttl.FromMilliseconds(int(ttl_seconds * 1000))
-    return pb.FillRequest(header=pb.FillHeader(question=asks or question(), request_id="req-1", ttl=ttl, tags=tags))
+    given = pb.FillHeader(question=asks or question(), request_id="req-1", ttl=ttl, tags=tags, tier=tier)
+    return pb.FillRequest(header=given)
 
 
 def delta(*text: str) -> pb.FillRequest:
@@ -74,11 +79,13 @@ class Served:
     # As long as the test gave no store of its own.
     answers: InMemoryAnswers
 
-    async def lookup(self, asks: pb.Question | None = None, *, request_id: str = "") -> list[pb.LookupResponse]:
+    async def lookup(
+        self, asks: pb.Question | None = None, *, tier: int = 0, request_id: str = ""
+    ) -> list[pb.LookupResponse]:
         """All events."""
         asking = current_request_id.set(request_id)
         try:
-            async with self.client.stream(LOOKUP, pb.LookupRequest(question=asks or question())) as stream:
+            async with self.client.stream(LOOKUP, pb.LookupRequest(question=asks or question(), tier=tier)) as stream:
                 return [event async for event in stream]
         finally:
             current_request_id.reset(asking)
@@ -99,10 +106,22 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(folder: Path, *, redis_url: str = "", answers: AnswerStore | None = None) -> AsyncIterator[Served]:
-    """A cache over answers in memory, over those that are given, or over a Redis."""
+async def serving(
+    folder: Path,
+    *,
+    redis_url: str = "",
+    answers: AnswerStore | None = None,
+    semantic: bool = False,
+    index: VectorIndex | None = None,
+) -> AsyncIterator[Served]:
+    """A cache over answers in memory, over those that are given, or over a Redis.
+
+    Its semantic tier has an encoder that counts words, and over a Redis an index that follows it, unless one is given.
+    """
     clock, recorded = ManualClock(), recorded_runtime(service="cache")
-    in_memory = InMemoryAnswers(clock=clock)
+    if index is None and not redis_url:
+        index = InMemoryIndex(max_entries=100, clock=clock)
+    in_memory = InMemoryAnswers(clock=clock, index=index)
     runtime = replace(recorded.runtime, clock=clock)
     config = CacheConfig(
         listen=f"unix:{folder}/cache.sock",
@@ -110,9 +129,11 @@ async def serving(folder: Path, *, redis_url: str = "", answers: AnswerStore | N
         drain_seconds=1,
         redis_url=redis_url,
         max_answer_bytes=MAX_ANSWER_BYTES,
+        semantic_seconds=5,
+        wrong_shares={"acme": 0.05} if semantic else {},
     )
     stores: dict[str, Any] = {} if redis_url else {"answers": answers or in_memory, "served": InMemoryServedHits()}
-    async with serve(config, runtime=runtime, **stores) as server:
+    async with serve(config, runtime=runtime, encoder=WordCounter(), index=index, **stores) as server:
         client = runtime.client(server.address, service="cache")
         try:
             yield Served(client, recorded, clock, in_memory)

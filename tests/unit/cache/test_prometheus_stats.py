@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, generate_latest
 
 from services.cache.adapters.prometheus_stats import StatsCollector
-from services.cache.domain.stats import FillResult, Stats, Verdict
+from services.cache.domain.stats import FillResult, SemanticResult, Stats, Verdict
 
 
 def exposition(stats: Stats) -> list[str]:
@@ -34,6 +34,19 @@ def test_the_hit_rate_is_hits_by_lookups_of_what_may_be_cached() -> None:
     assert 'tokenway_cache_lookups_total{verdict="miss"} 2.0' in lines
     assert 'tokenway_cache_fills_total{result="stored"} 1.0' in lines
     assert "tokenway_cache_unreadable_total 1.0" in lines
+
+
+def test_the_semantic_tier_s_results_and_the_guard_s_vetoes_are_counted() -> None:
+    stats = Stats()
+    for result in (SemanticResult.HIT, SemanticResult.GUARD, SemanticResult.GUARD):
+        stats.looked_near("acme", result)
+    stats.vetoed("numbers")
+    lines = exposition(stats)
+    wanted = dict.fromkeys(SemanticResult, 0) | {SemanticResult.HIT: 1, SemanticResult.GUARD: 2}
+    assert {f'tokenway_cache_semantic_total{{result="{each}"}} {float(number)}' for each, number in wanted.items()} <= {
+        *lines
+    }
+    assert 'tokenway_cache_guard_vetoes_total{kind="numbers"} 1.0' in lines
 
 
 def test_no_organisation_is_a_label() -> None:
