@@ -79,6 +79,7 @@ async def test_without_its_routers_word_all_that_it_may_have_cost_is_presumed(tr
     assert [(each.cost_micro_usd, each.outcome, each.why) for each in receipts] == [
         (1_010, Outcome.PRESUMED, BOOKED_LATER)
     ] * 2
+    assert len(tried.books.receipts("acme")) == 1
     assert stands(tried) == (1_010, 0)
     assert await is_equal(tried)
 
