@@ -33,6 +33,9 @@ SERVER_OPTIONS = (
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", _KEEPALIVE_MILLISECONDS),
     ("grpc.http2.min_ping_interval_without_data_ms", _KEEPALIVE_MILLISECONDS // 2),
+    # grpc.aio accepts one call a round of its loop, and of more than a thousand that wait for it gRPC drops some, as
+    # CANCELLED without a word (grpc/grpc#34782). Who has too many shall say so: the router's admission does.
+    ("grpc.server.max_pending_requests", 1 << 20),
     # Two processes on one port would share it silently; several per service will ask for it by name.
     ("grpc.so_reuseport", 0),
 )

@@ -66,7 +66,8 @@ CODES: dict[Reason, grpc.StatusCode] = {
 _BARE: dict[grpc.StatusCode, Reason] = {
     _Code.UNAVAILABLE: Reason.SERVICE_UNAVAILABLE,
     _Code.DEADLINE_EXCEEDED: Reason.OUT_OF_TIME,
-    _Code.CANCELLED: Reason.CANCELLED,
+    # Not by us: that raises CancelledError. A server that stops drops so what it had not accepted (grpc/grpc#41785).
+    _Code.CANCELLED: Reason.SERVICE_UNAVAILABLE,
     _Code.UNIMPLEMENTED: Reason.NOT_SERVED,
     _Code.RESOURCE_EXHAUSTED: Reason.QUEUE_FULL,
     _Code.INVALID_ARGUMENT: Reason.INVALID_REQUEST,
@@ -121,7 +122,7 @@ def from_rpc_error(error: grpc.aio.AioRpcError, service: str) -> TokenwayError:
             pass  # not ours to trust: the bare code says what is known
     reason = _BARE.get(error.code(), Reason.INTERNAL)
     # Not its details: they name addresses inside the mesh. The cause holds them, for whoever looks after it.
-    said = "cannot be reached" if reason is Reason.SERVICE_UNAVAILABLE else f"answered {error.code().name}"
+    said = "cannot be reached" if error.code() is _Code.UNAVAILABLE else f"answered {error.code().name}"
     return TokenwayError(reason, f"{service}: {said}", metadata={"service": service})
 
 

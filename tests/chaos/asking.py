@@ -21,6 +21,8 @@ from tokenway.router.v1 import router_pb2
 
 _TIMEOUT_SECONDS = 300.0
 WHOLE, LEFT, UNDER_WAY = "whole", "left", "still reading at the end"
+# By gRPC, before any code of ours has heard of the call.
+DROPPED = "CANCELLED by the transport"
 REFUSED = str(Reason.BUDGET_EXCEEDED)
 
 
@@ -67,6 +69,8 @@ class Answer:
         except grpc.aio.AioRpcError as error:
             failure = from_rpc_error(error, "router")
             self.ending, self.retry_after_seconds = str(failure.reason), failure.retry_after_seconds
+            if error.code() is grpc.StatusCode.CANCELLED and not error.trailing_metadata():
+                self.ending = DROPPED
             self.request_id = self.request_id or _request_id(error.trailing_metadata())
 
     async def _at_once(self, asked: Question) -> None:

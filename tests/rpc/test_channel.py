@@ -17,6 +17,8 @@ from libs.testing.runtime import recorded_runtime
 ECHO = Method("tokenway.test.v1.EchoService", "Echo", StringValue, StringValue, Shape.UNARY_UNARY)
 # As a handshake over an ocean, or with a machine that is busy.
 HANDSHAKE_SECONDS = 0.5
+# Of so many at once gRPC drops some by default: from a thousand on that wait to be accepted.
+MANY = 3_000
 
 
 async def echo(request: StringValue, call: Call) -> StringValue:
@@ -40,6 +42,17 @@ async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     while data := await reader.read(65_536):
         writer.write(data)
     writer.close()
+
+
+async def test_calls_that_wait_for_a_busy_server_are_all_answered_however_many_there_are() -> None:
+    runtime = recorded_runtime(sampling_ratio=0).runtime
+    server = RpcServer(name="echo", listen="127.0.0.1:0", routes=(Route(ECHO, echo),), runtime=runtime)
+    async with server:
+        client = runtime.client(server.address, service="echo")
+        asked = [client.unary(ECHO, StringValue(value=f"{number}"), timeout_seconds=60) for number in range(MANY)]
+        said = await asyncio.gather(*asked)
+        await client.close()
+    assert [each.value for each in said] == [f"{number}" for number in range(MANY)]
 
 
 async def test_a_connection_may_take_longer_to_be_made_than_the_first_wait_between_two() -> None:

@@ -58,7 +58,7 @@ def test_a_retry_delay_is_never_rounded_down() -> None:
     [
         (grpc.StatusCode.UNAVAILABLE, Reason.SERVICE_UNAVAILABLE),
         (grpc.StatusCode.DEADLINE_EXCEEDED, Reason.OUT_OF_TIME),
-        (grpc.StatusCode.CANCELLED, Reason.CANCELLED),
+        (grpc.StatusCode.CANCELLED, Reason.SERVICE_UNAVAILABLE),
         (grpc.StatusCode.UNIMPLEMENTED, Reason.NOT_SERVED),
         (grpc.StatusCode.UNKNOWN, Reason.INTERNAL),
     ],
