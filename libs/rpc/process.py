@@ -14,7 +14,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
@@ -24,6 +24,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import REGISTRY
 
+from libs.background import running
 from libs.clock import SystemClock
 from libs.errors import Reason, TokenwayError
 from libs.rpc.call import current_request_id
@@ -76,7 +77,8 @@ async def _main(name: str, config: ServiceConfig, settings: Settings, serve: Ser
         async with contextlib.AsyncExitStack() as stack:
             server = await stack.enter_async_context(serve(config, runtime=_runtime(name, settings)))
             scraped = stack.enter_context(metrics.metrics_server(config.metrics_listen, registry=REGISTRY))
-            await stack.enter_async_context(_loop_lag_watched())
+            loop_lag = LoopLag(REGISTRY, clock=SystemClock())
+            await stack.enter_async_context(running(loop_lag.watch(), name="loop lag"))
             # What start-up made lives for ever. Left to the collector, each full collection would look through it all
             # and stop the loop for 40 ms: twice what a router waits for its cache.
             gc.collect()
@@ -88,17 +90,6 @@ async def _main(name: str, config: ServiceConfig, settings: Settings, serve: Ser
             await _until_told_or_failed(told, server)
     finally:
         tracing.shut_down(provider)
-
-
-@contextlib.asynccontextmanager
-async def _loop_lag_watched() -> AsyncIterator[None]:
-    watching = asyncio.create_task(LoopLag(REGISTRY, clock=SystemClock()).watch(), name="loop lag")
-    try:
-        yield
-    finally:
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
 
 
 def _told_to_stop() -> asyncio.Event:

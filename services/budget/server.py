@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 
+from libs.background import running
 from libs.errors import Reason
 from libs.redis_client import redis_client, require
 from libs.rpc.runtime import Runtime
@@ -52,7 +52,7 @@ async def serve(
             Chore("a sweep", ledger.sweep, period_seconds=config.sweep_seconds),
             Chore("trimming the ledger", bookkeeper.trim, period_seconds=_TRIM_SECONDS),
         ):
-            await stack.enter_async_context(_running(chore))
+            await stack.enter_async_context(running(chore.run(), name=chore.name))
         yield await stack.enter_async_context(_server(config, runtime, ledger, bookkeeper, keys))
 
 
@@ -110,15 +110,3 @@ def _server(
         runtime=runtime,
         drain_seconds=config.drain_seconds,
     )
-
-
-@asynccontextmanager
-async def _running(chore: Chore) -> AsyncIterator[None]:
-    # Not a TaskGroup, which would hide what the block raises, a port in use say, in an ExceptionGroup.
-    task = asyncio.create_task(chore.run(), name=chore.name)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

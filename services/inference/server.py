@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 
+from libs.background import running
 from libs.rpc.routes import Route
 from libs.rpc.runtime import Runtime
 from libs.rpc.server import RpcServer
@@ -48,7 +49,7 @@ async def serve(
         )
         await stack.enter_async_context(server)
         stack.callback(watch.drain)  # before the server drains, so that routers hear of it
-        await stack.enter_async_context(_failing_with(engine, server))
+        await stack.enter_async_context(running(_failing_with(engine, server), name="engine"))
         yield server
 
 
@@ -83,17 +84,6 @@ def _routes(config: InferenceConfig, runtime: Runtime, engine: Engine, watch: Lo
     return inference_routes(servicer)
 
 
-@asynccontextmanager
-async def _failing_with(engine: Engine, server: RpcServer) -> AsyncIterator[None]:
-    """While the block runs: a dead engine fails the server, which ends the process."""
-
-    async def wait() -> None:
-        await server.fail(await asyncio.shield(engine.death))
-
-    waiting = asyncio.create_task(wait())
-    try:
-        yield
-    finally:
-        waiting.cancel()
-        with suppress(asyncio.CancelledError):
-            await waiting
+async def _failing_with(engine: Engine, server: RpcServer) -> None:
+    """A dead engine fails the server, which ends the process."""
+    await server.fail(await asyncio.shield(engine.death))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from opentelemetry.trace import NoOpTracer
 
-from libs.background import Background
+from libs.background import Background, running
 from libs.errors import Reason
 from libs.redis_client import redis_client, require
 from libs.rpc.client import Client
@@ -50,32 +49,15 @@ async def serve(
     async with AsyncExitStack() as stack:
         # Built first, ended last: settlements still need their clients while the server drains.
         cache_service = await _client(config.cache_address, "cache", runtime, stack)
-        tools = Tools(
-            cache=cache
-            or CacheClient(
-                cache_service,
-                lookup_seconds=config.cache_lookup_seconds,
-                semantic_seconds=config.cache_semantic_seconds,
-            ),
-            background=Background(drain_seconds=config.drain_seconds),
-            watcher=OtelWatcher(tracer=runtime.tracer, registry=runtime.registry),
-            clock=runtime.clock,
-            cache_wait_seconds=config.cache_lookup_seconds,
-        )
         budget_service = await _client(config.budget_address, "budget", runtime, stack)
+        tools = _tools(config, runtime, cache or _cache(config, cache_service))
         generate = Generate(
             models=config.models,
             engines=engines or await _engines(config, runtime, stack),
             budget=budget or BudgetClient(budget_service),
             admission=Admission(max_concurrent_requests=config.max_concurrent_requests),
             tools=tools,
-            policy=Policy(
-                config.retry,
-                config.first_lease_tokens,
-                config.max_cached_tokens,
-                config.cache_policies,
-                config.guards,
-            ),
+            policy=_policy(config),
         )
         keys = keys or await _keys(config, runtime, stack)
         await stack.enter_async_context(tools.background)
@@ -109,6 +91,28 @@ def _server(config: RouterConfig, runtime: Runtime, routes: tuple[Route, ...], k
     )
 
 
+def _tools(config: RouterConfig, runtime: Runtime, cache: Cache) -> Tools:
+    return Tools(
+        cache=cache,
+        background=Background(drain_seconds=config.drain_seconds),
+        watcher=OtelWatcher(tracer=runtime.tracer, registry=runtime.registry),
+        clock=runtime.clock,
+        cache_wait_seconds=config.cache_lookup_seconds,
+    )
+
+
+def _policy(config: RouterConfig) -> Policy:
+    return Policy(
+        config.retry, config.first_lease_tokens, config.max_cached_tokens, config.cache_policies, config.guards
+    )
+
+
+def _cache(config: RouterConfig, service: Client) -> Cache:
+    return CacheClient(
+        service, lookup_seconds=config.cache_lookup_seconds, semantic_seconds=config.cache_semantic_seconds
+    )
+
+
 async def _client(address: str, service: str, runtime: Runtime, stack: AsyncExitStack) -> Client:
     client = runtime.client(address, service=service)
     stack.push_async_callback(client.close)
@@ -123,15 +127,8 @@ async def _engines(config: RouterConfig, runtime: Runtime, stack: AsyncExitStack
     )
     stack.push_async_callback(replicas.close)
     await replicas.resolve()
-    watching = asyncio.create_task(replicas.watch(), name="replicas")
-    stack.push_async_callback(_cancelled, watching)
+    await stack.enter_async_context(running(replicas.watch(), name="replicas"))
     return InferenceClient(replicas)
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 async def _keys(config: RouterConfig, runtime: Runtime, stack: AsyncExitStack) -> RedisKeys:

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Self
@@ -102,8 +102,8 @@ class VllmEngine:
         if watch is None:
             return
         watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
+        # To await the task itself would take a cancel that is meant for us for the one that it has had.
+        await asyncio.wait({watch})
         logging.getLogger("vllm.v1.engine.async_llm").setLevel(logging.CRITICAL)  # takes every end for a failure
         # In a thread: on the event loop it would hang requests that are still in flight.
         await asyncio.to_thread(self._llm.shutdown, SHUTDOWN_SECONDS + 5)
