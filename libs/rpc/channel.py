@@ -6,7 +6,7 @@ import grpc
 
 from libs.address import is_local
 from libs.errors import Reason, TokenwayError
-from libs.rpc.tls import Tls
+from libs.rpc.tls import Tls, Trust
 
 _MAX_MESSAGE_BYTES = 16 << 20
 _KEEPALIVE_MILLISECONDS = 30_000
@@ -33,24 +33,34 @@ SERVER_OPTIONS = (
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", _KEEPALIVE_MILLISECONDS),
     ("grpc.http2.min_ping_interval_without_data_ms", _KEEPALIVE_MILLISECONDS // 2),
-    # grpc.aio accepts one call a round of its loop, and of more than a thousand that wait for it gRPC drops some, as
-    # CANCELLED without a word (grpc/grpc#34782). Who has too many shall say so: the router's admission does.
+    # grpc.aio accepts one call a round of its loop. Of more than a thousand that wait for it gRPC drops some, and any
+    # that has waited for 30 s, as CANCELLED without a word (grpc/grpc#34782). How long to wait is the caller's to say;
+    # that there are too many is the router's admission's.
     ("grpc.server.max_pending_requests", 1 << 20),
+    ("grpc.server_max_unrequested_time_in_server", 86_400),  # seconds
     # Two processes on one port would share it silently; several per service will ask for it by name.
     ("grpc.so_reuseport", 0),
 )
 
 
-def dial(address: str, *, tls: Tls | None = None, host: str | None = None) -> grpc.aio.Channel:
-    """A channel to one address. Plaintext leaves this machine never: INVALID_REQUEST says what to configure.
+def dial(address: str, *, tls: Tls | Trust | None = None, host: str | None = None) -> grpc.aio.Channel:
+    """A channel to an address, or to all of a name in turn. Plaintext leaves this machine never: INVALID_REQUEST says
+    what to configure.
 
     `host` is the name behind which the address was found, where it was: the certificate has to be for that.
     """
     if tls is not None:
-        named = (("grpc.ssl_target_name_override", host),) if host else ()
-        return grpc.aio.secure_channel(address, tls.channel_credentials(), options=(*CHANNEL_OPTIONS, *named))
+        return grpc.aio.secure_channel(address, tls.channel_credentials(), options=_options(address, host))
     refuse_plaintext(address, "dial")
-    return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+    return grpc.aio.insecure_channel(address, options=_options(address, host))
+
+
+def _options(address: str, host: str | None) -> tuple[tuple[str, object], ...]:
+    # The name of a service may have several addresses, a replica each: by default all calls would go to one of them.
+    # Not on this machine: a connection that broke is then tried in turns of up to 2 s, and not at the next call.
+    spread = () if is_local(address) else (("grpc.lb_policy_name", "round_robin"),)
+    named = (("grpc.ssl_target_name_override", host),) if host else ()
+    return (*CHANNEL_OPTIONS, *spread, *named)
 
 
 def refuse_plaintext(address: str, verb: str) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2
 
-from libs.rpc.channel import CHANNEL_OPTIONS, refuse_plaintext
+from libs.rpc.channel import dial
+from libs.rpc.tls import Trust
 
 _ANSWER_SECONDS = 4.0
 
@@ -27,7 +28,7 @@ async def health(channel: grpc.aio.Channel, service: str, *, timeout_seconds: fl
         response_deserializer=health_pb2.HealthCheckResponse.FromString,
     )
     try:
-        # A busy server may take longer to accept than a first attempt waits.
+        # Nobody there yet is no answer yet: a server that is being started has the whole time for it.
         answer = await check(
             health_pb2.HealthCheckRequest(service=service), timeout=timeout_seconds, wait_for_ready=True
         )
@@ -45,17 +46,8 @@ async def probe(
     timeout_seconds: float = _ANSWER_SECONDS,
 ) -> str:
     """The service's health. With `trust`, over TLS: the server's own certificate, or its authority's, and its name."""
-    async with _channel(address, trust, name) as channel:
+    async with dial(address, tls=Trust(trust) if trust else None, host=name) as channel:
         return await health(channel, service, timeout_seconds=timeout_seconds)
-
-
-def _channel(address: str, trust: Path | None, name: str) -> grpc.aio.Channel:
-    if trust is None:
-        refuse_plaintext(address, "dial")
-        return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
-    credentials = grpc.ssl_channel_credentials(trust.read_bytes())
-    options = (*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", name))
-    return grpc.aio.secure_channel(address, credentials, options=options)
 
 
 def main() -> int:

@@ -33,3 +33,17 @@ class Tls:
 
     def _authority(self) -> bytes | None:
         return Path(self.ca_file).read_bytes() if self.ca_file else None
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """For dialling alone, without a certificate of one's own: the authority to trust, or the server's own certificate.
+
+    None: the system's authorities.
+    """
+
+    ca_file: Path | None
+
+    def channel_credentials(self) -> grpc.ChannelCredentials:
+        """OSError: the file cannot be read."""
+        return grpc.ssl_channel_credentials(self.ca_file.read_bytes() if self.ca_file else None)

@@ -136,3 +136,25 @@ async def test_an_address_that_a_name_resolved_to_is_checked_by_that_name(ours: 
 async def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"nowhere\.key"):
         dial("127.0.0.1:1", tls=Tls(str(tmp_path / "nowhere.pem"), str(tmp_path / "nowhere.key")))
+
+
+async def test_calls_go_round_all_addresses_of_a_service_on_other_machines(ours: Authority) -> None:
+    tls = ours.tls("service")
+    calls = {"one": 0, "other": 0}
+
+    def replica(name: str) -> RpcServer:
+        async def counted(request: StringValue, call: Call) -> StringValue:
+            calls[name] += 1
+            return request
+
+        return RpcServer(name=name, listen="127.0.0.1:0", routes=(Route(ECHO, counted),), runtime=of_the_mesh(tls))
+
+    async with replica("one") as one, replica("other") as other:
+        # The addresses of a name, as gRPC has them once it is resolved.
+        channel = dial(f"ipv4:{one.address},{other.address}", tls=tls, host="localhost")
+        client = Client(channel, service="echo", tracer=recorded_runtime().runtime.tracer)
+        for _ in range(20):
+            await client.unary(ECHO, StringValue(), timeout_seconds=10)
+        await client.close()
+
+    assert min(calls.values()) > 5

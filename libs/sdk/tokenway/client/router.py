@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-import grpc
 from opentelemetry.trace import NoOpTracer
 
 from libs.address import is_local
 from libs.errors import Reason, TokenwayError
-from libs.rpc.channel import CHANNEL_OPTIONS, dial
+from libs.rpc.channel import dial
 from libs.rpc.client import Client, Stream
 from libs.rpc.method import method
+from libs.rpc.tls import Trust
 from tokenway.router.v1 import router_pb2
 from tokenway.router.v1.router_pb2 import (
     ExplainRouteRequest,
@@ -82,11 +82,5 @@ def calling(address: str, *, key: str, tls: bool | None = None, ca_file: Path | 
     secure = (ca_file is not None or not is_local(address)) if tls is None else tls
     metadata = {"authorization": f"Bearer {key}"}
     # It records nothing, and passes the current span on: the router's spans are children of the caller's own.
-    return Client(_channel(address, secure, ca_file), service="router", tracer=NoOpTracer(), metadata=metadata)
-
-
-def _channel(address: str, secure: bool, ca_file: Path | None) -> grpc.aio.Channel:
-    if not secure:
-        return dial(address)
-    authority = ca_file.read_bytes() if ca_file else None
-    return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(authority), options=CHANNEL_OPTIONS)
+    channel = dial(address, tls=Trust(ca_file) if secure else None)
+    return Client(channel, service="router", tracer=NoOpTracer(), metadata=metadata)
