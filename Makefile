@@ -14,6 +14,7 @@ unexport CONDA_PREFIX PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH VIRTUAL_ENV
 
 # Appended to the command of a task: make test ARGS="-k budget", make up ARGS="--config mesh.yaml".
 ARGS ?=
+DATA ?=
 
 .PHONY: help
 help: ## This list
@@ -65,6 +66,10 @@ bench: setup ## Measure, quickly
 .PHONY: bench-guard
 bench-guard: setup ## How well the guards find what they look for, beside two libraries, and what they cost
 	deploy/build/bench_guard.sh $(ARGS)
+
+.PHONY: bench-cache
+bench-cache: model ## How right and how fast the cache is, beside its targets and GPTCache (DATA=FOLDER: other labelled pairs)
+	DATA="$(DATA)" deploy/build/bench_cache.sh $(ARGS)
 
 .PHONY: chaos-money
 chaos-money: setup ## Kill and freeze the mesh under load, and count outside of it what was overspent (3 minutes)

@@ -259,6 +259,11 @@ class CachePolicy(Section):
         default=0.05, gt=0, le=0.5, description="calibrated: the most of its semantic hits that may be wrong"
     )
 
+    @property
+    def is_semantic(self) -> bool:
+        """Whether other questions than the same may have an answer: then the cache needs its encoder."""
+        return self.enabled and self.tier != "exact"
+
 
 GuardAction = Literal["off", "redact", "block"]
 

@@ -50,9 +50,7 @@ class CacheConfig:
             max_entries=section.max_entries,
             encoder_folder=encoder_folder(environment),
             wrong_shares={
-                each.name: each.cache.wrong_share
-                for each in settings.organisations
-                if each.cache.enabled and each.cache.tier != "exact"
+                each.name: each.cache.wrong_share for each in settings.organisations if each.cache.is_semantic
             },
         )
 

@@ -8,11 +8,23 @@ import time
 import structlog
 import uvloop
 
-from tests.bench import bench_cache, bench_engine, bench_guard, bench_ledger, bench_mesh, bench_profile, bench_telemetry
+from tests.bench import (
+    bench_cache,
+    bench_cache_encoder,
+    bench_cache_quality,
+    bench_engine,
+    bench_guard,
+    bench_ledger,
+    bench_mesh,
+    bench_profile,
+    bench_telemetry,
+)
 from tests.bench.measure import Bench, machine
 
 BENCHES: dict[str, Bench] = {
     "cache": bench_cache.bench,
+    "cache-encoder": bench_cache_encoder.bench,
+    "cache-quality": bench_cache_quality.bench,
     "engine": bench_engine.bench,
     "guard": bench_guard.bench,
     "ledger": bench_ledger.bench,

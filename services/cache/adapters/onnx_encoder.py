@@ -37,7 +37,7 @@ class OnnxEncoder:
 
     def __init__(self, folder: Path, *, queue_seconds: float = 0.04, threads: int = 1) -> None:
         self.fingerprint = _fingerprint(folder)
-        self._network = _Network(folder)
+        self._network = MiniLm(folder)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="encoder")
         self._threads = threads
         self._queue_seconds = queue_seconds
@@ -70,8 +70,8 @@ class OnnxEncoder:
         return self._network.embed(text), time.perf_counter() - began
 
 
-class _Network:
-    """Tokenizer and graph; blocks."""
+class MiniLm:
+    """Tokenizer and graph. Blocks while it works."""
 
     def __init__(self, folder: Path) -> None:
         self._tokenizer = Tokenizer.from_file(str(folder / minilm.TOKENIZER))

@@ -13,7 +13,7 @@ _SIGNS = re.compile(
     `                                       # Markdown's code
   | [{}\\<>]                                # blocks, escapes, tags, redirections
   | ;\s*$                                   # a statement's end
-  | \w\((?!e?s\))[^\s)]*\)                  # f(), f(x); not "item(s)"
+  | [^\W\d]\((?!e?s\))[^\s)]*\)                  # f(), f(x); not "item(s)"
   | \w\[\w*\] | \[\[                        # a[0]
   | [=!]= | [-+*/:|&]= | => | -> | :: | && | \|\| | \$[A-Za-z_]
   | \w+\s=\s\S                              # x = 1

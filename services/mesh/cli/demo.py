@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from libs.keys import new_api_key, sha256_of
+from libs.minilm import encoder_folder
 from libs.settings.document import load
 from libs.settings.schema import Key, Limit, Settings
 from services.mesh.cli.local_mesh import DEFAULT_CONFIGURATION
@@ -44,7 +45,7 @@ def demo() -> None:
     """
     key = new_api_key()
     settings = _with_demo_key(load(DEFAULT_CONFIGURATION, environment={}), key)
-    preflight.check(settings, default_model=default_model_path())
+    preflight.check(settings, default_model=default_model_path(), encoder=encoder_folder())
     with _scratch() as folder:
         asyncio.run(_demo(settings, key, StateDirectory(folder)))
 

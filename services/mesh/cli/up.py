@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from libs.minilm import encoder_folder
 from libs.settings.document import load
 from libs.settings.schema import Settings
 from services.mesh.cli.ending import DONE
@@ -57,7 +58,7 @@ def up(*, file: Path | None, start_timeout: float, state: StateDirectory) -> Non
     A service that cannot start, or ends by itself, ends the mesh.
     """
     settings = load(file or DEFAULT_CONFIGURATION)
-    preflight.check(settings, default_model=default_model_path())
+    preflight.check(settings, default_model=default_model_path(), encoder=encoder_folder())
     asyncio.run(_up(settings, state, start_seconds=start_timeout))
 
 

@@ -14,8 +14,10 @@ from services.mesh.errors import MeshError
 _NUMA = "libnuma.so.1"
 
 
-def check(settings: Settings, *, default_model: Path) -> None:
+def check(settings: Settings, *, default_model: Path, encoder: Path) -> None:
     """MeshError names the first thing that is missing and the command that brings it."""
+    if any(each.cache.is_semantic for each in settings.organisations) and not encoder.is_dir():
+        raise MeshError(f"the semantic cache's encoder is not in {encoder}; run: make model")
     engines = [model.engine for model in settings.models if isinstance(model.engine, VllmEngine)]
     if not engines:
         return

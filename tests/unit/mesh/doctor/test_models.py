@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from libs import minilm
 from services.mesh.doctor.finding import Finding, Verdict
 from services.mesh.doctor.models import Models, Weights, check
 from services.mesh.doctor.patient import Patient
@@ -100,3 +101,16 @@ async def test_a_scripted_engine_needs_nothing(tmp_path: Path) -> None:
         file=tmp_path, state=StateDirectory(tmp_path), environment={}, default_model=tmp_path, settings=written()
     )
     assert set(verdicts(await all_of(check(patient))).values()) == {Verdict.SKIPPED}
+
+
+def test_an_encoder_that_is_missing_or_another_is_wrong_and_named(tmp_path: Path) -> None:
+    def judged(folder: Path) -> Finding:
+        (found,) = Models(weights={}, key_variables={}, environment={}, encoder=folder).findings()
+        return found
+
+    assert judged(minilm.encoder_folder()).verdict is Verdict.OK
+    assert judged(tmp_path / "none").cure == "make model"
+    for name in minilm.SHA256:
+        (tmp_path / name).write_text("another")
+    assert judged(tmp_path).cure == f"rm -rf {tmp_path} && make model"
+    assert "model.onnx has SHA-256" in str(judged(tmp_path))
