@@ -133,7 +133,12 @@ def limit(dollars: str, window: Literal["hour", "day", "month"] = "hour") -> sch
 
 def services(folder: Path, *, router: dict[str, Any] | None = None, budget: dict[str, Any] | None = None) -> Any:
     """Where the services listen. The lookup may take long: a busy machine must not turn a hit into a miss."""
-    patient = {"cache_lookup_seconds": 5, "retry_wait_min_seconds": 0.01, "retry_wait_max_seconds": 0.05}
+    patient = {
+        "cache_lookup_seconds": 5,
+        "cache_semantic_seconds": 5,
+        "retry_wait_min_seconds": 0.01,
+        "retry_wait_max_seconds": 0.05,
+    }
     return schema.Services(
         router=schema.Router(
             **{"listen": f"unix:{folder}/router.sock", "drain_seconds": 5, **patient, **(router or {})}
