@@ -8,7 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from libs.money import usd
 from tokenway.common.v1 import generation_pb2
-from tokenway.common.v1.money_pb2 import Receipt
+from tokenway.common.v1.money_pb2 import CACHE_KIND_SEMANTIC, CachedFrom, Receipt
 from tokenway.router.v1.router_pb2 import Finished
 
 _CUT: dict[int, str] = {
@@ -28,7 +28,7 @@ def _parts(receipt: Receipt, reason: int) -> Iterator[str]:
     if reason in _CUT:
         yield _CUT[reason]
     if receipt.HasField("cached"):
-        yield f"from the cache, {_seconds(receipt.cached.age):.0f} s old"
+        yield _from_the_cache(receipt.cached)
     yield receipt.model
     if receipt.HasField("cached"):
         yield "no tokens made"
@@ -44,6 +44,11 @@ def _parts(receipt: Receipt, reason: int) -> Iterator[str]:
     if receipt.why:
         yield receipt.why
     yield f"request {receipt.request_id}"
+
+
+def _from_the_cache(origin: CachedFrom) -> str:
+    like = f", asked in other words (cosine {origin.similarity:.3f})" if origin.kind == CACHE_KIND_SEMANTIC else ""
+    return f"from the cache, {_seconds(origin.age):.0f} s old{like}"
 
 
 def _seconds(duration: Duration) -> float:

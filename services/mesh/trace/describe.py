@@ -23,6 +23,8 @@ _TELLING: Mapping[str, str] = {
     names.CACHE_THRESHOLD: "threshold",
     names.CACHE_AGE_SECONDS: "age_s",
     names.CACHE_BYPASS_REASON: "bypass",
+    names.CACHE_SEMANTIC_MISS: "semantic_miss",
+    names.CACHE_GUARD: "guard",
     names.CACHE_FILL_RESULT: "fill",
     names.BUDGET_DECISION: "decision",
     names.BUDGET_SCOPES: "scopes",

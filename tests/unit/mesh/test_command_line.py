@@ -17,7 +17,7 @@ from services.mesh.cli.question import Question, question_options
 from services.mesh.cli.receipt import in_one_line
 from services.mesh.cli.table import print_table
 from tokenway.common.v1 import generation_pb2
-from tokenway.common.v1.money_pb2 import CachedFrom, Receipt, Usage
+from tokenway.common.v1.money_pb2 import CACHE_KIND_SEMANTIC, CachedFrom, Receipt, Usage
 from tokenway.router.v1.router_pb2 import CacheControl, Finished
 
 NOW = datetime(2026, 11, 22, 23, 0, tzinfo=UTC)
@@ -81,6 +81,12 @@ def test_a_cached_answer_says_so_first() -> None:
     receipt = Receipt(request_id="r", model="small", cached=CachedFrom(age=Duration(seconds=12)))
     line = in_one_line(Finished(finish_reason=generation_pb2.FINISH_REASON_STOP, receipt=receipt))
     assert line == "from the cache, 12 s old · small · no tokens made · $0 · request r"
+
+
+def test_one_that_answered_another_question_says_how_near_that_was() -> None:
+    origin = CachedFrom(age=Duration(seconds=12), kind=CACHE_KIND_SEMANTIC, similarity=0.9731)
+    line = in_one_line(Finished(receipt=Receipt(request_id="r", model="small", cached=origin)))
+    assert line.startswith("from the cache, 12 s old, asked in other words (cosine 0.973) · small")
 
 
 def test_a_model_cannot_command_the_terminal() -> None:
