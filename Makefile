@@ -33,7 +33,7 @@ test: model ## Run the tests (ARGS="-k cancel" for some of them)
 	.venv/bin/pytest $(ARGS)
 
 .PHONY: test-ledger
-test-ledger: setup ## Let the ledger and its model live through the same 12,000 steps, on Valkey and on Redis 7.0
+test-ledger: setup ## Let the ledger and its model live through the same 12,000 steps, on Valkey, Redis 7.0 and a cluster
 	HYPOTHESIS_PROFILE=long .venv/bin/pytest tests/property/test_ledger_machine.py $(ARGS)
 
 .PHONY: test-provider

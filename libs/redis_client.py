@@ -3,21 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
 
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from libs.errors import Reason, TokenwayError
+from libs.redis_cluster import Cluster, Command, names_cluster
 from libs.settings.redaction import redacted
 
 # Redis does one thing at a time: calls beyond these would queue there instead of here.
 _MAX_CONNECTIONS = 64
 
 
-def redis_client(url: str, *, decode_responses: bool = False) -> Redis:
-    """Connects at the first call. ValueError for a URL that is none.
+class Server(Redis):
+    """One server. It takes calls together as a Cluster does, with the same words."""
+
+    def node_of(self, key: str) -> None:
+        """There is but one."""
+
+    async def together(self, node: ClusterNode | None, commands: Sequence[Command]) -> list[Any]:
+        """The answers to commands that go in one write; errors are among them."""
+        pipeline = self.pipeline(transaction=False)
+        for each in commands:
+            pipeline.execute_command(*each)
+        return await pipeline.execute(raise_on_error=False)
+
+
+RedisClient = Server | Cluster
+
+
+def redis_or_cluster(url: str, *, decode_responses: bool = False) -> RedisClient:
+    """Of either kind of URL, by `libs.redis_cluster`; what holds of `redis_client` holds of it."""
+    if names_cluster(url):
+        return Cluster(url, decode_responses=decode_responses)
+    return redis_client(url, decode_responses=decode_responses)
+
+
+def redis_client(url: str, *, decode_responses: bool = False) -> Server:
+    """Of one server. Connects at the first call. ValueError for a URL that is none.
 
     A connection that broke while it lay idle is opened anew once, so that a restart of Redis costs no call; so whatever
     is sent must bear being sent twice. There are no time limits here: callers set one over the whole call
@@ -34,14 +62,15 @@ def redis_client(url: str, *, decode_responses: bool = False) -> Redis:
         protocol=2,
         retry=Retry(NoBackoff(), 1, supported_errors=(exceptions.ConnectionError,)),
     )
-    return Redis.from_pool(pool)
+    return cast(Server, Server.from_pool(pool))
 
 
-async def require(redis: Redis, *, url: str, timeout_seconds: float, reason: Reason) -> None:
+async def require(redis: RedisClient, *, url: str, timeout_seconds: float, reason: Reason) -> None:
     """Fails with that reason, saying where it looked and what to do, when Redis does not answer."""
     try:
         async with asyncio.timeout(timeout_seconds):
             await redis.ping()
+            alone = isinstance(redis, Cluster) or not await _in_a_cluster(redis)
     except (TimeoutError, OSError, exceptions.RedisError) as error:
         late = f"no answer within {timeout_seconds:g} s"
         why = late if isinstance(error, TimeoutError) else redacted(str(error)).rstrip(".")
@@ -50,3 +79,16 @@ async def require(redis: Redis, *, url: str, timeout_seconds: float, reason: Rea
             f"Redis at {redacted(url)} cannot be used: {why}; start it there, or set REDIS_URL or stores.redis_url to"
             " where it is",
         ) from error
+    if not alone:
+        raise TokenwayError(
+            reason,
+            f"Redis at {redacted(url)} is a node of a cluster: let REDIS_URL or stores.redis_url name the cluster, as"
+            " redis+cluster://HOST:PORT,HOST:PORT",
+        )
+
+
+async def _in_a_cluster(redis: Redis) -> bool:
+    try:
+        return bool((await redis.info("cluster"))["cluster_enabled"])
+    except exceptions.NoPermissionError:  # then the first call to another node's slot says so
+        return False

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from libs.testing.valkey import RedisServer, redis_binary, valkey_binary
+from libs.testing.valkey_cluster import ValkeyCluster
 
 # A shell starts its background jobs with SIGINT ignored, and so would be what a test starts there and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -36,6 +37,30 @@ def redis_server() -> Iterator[RedisServer]:
         pytest.skip("no redis-server on the PATH; `apt-get install redis-server` brings it")
     with _running(binary) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def shared_cluster() -> Iterator[ValkeyCluster]:
+    """Three primaries and a replica, which a test may promote; a test that kills or freezes one takes `own_cluster`."""
+    with tempfile.TemporaryDirectory(prefix="tokenway-") as folder, ValkeyCluster(folder=Path(folder)) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def valkey_cluster(shared_cluster: ValkeyCluster) -> ValkeyCluster:
+    """The same, empty."""
+    shared_cluster.flush()
+    return shared_cluster
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[ValkeyCluster]:
+    """A cluster for this test alone. A primary that is silent for a second has lost its place."""
+    with (
+        tempfile.TemporaryDirectory(prefix="tokenway-") as folder,
+        ValkeyCluster(folder=Path(folder), node_timeout_seconds=1) as cluster,
+    ):
+        yield cluster
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ MICRO_USD_PER_USD = 1_000_000
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 ADDRESS = r"^(unix:[^\s]+|[^\s:]\S*:\d{1,5})$"
 SHA256 = r"^[0-9a-f]{64}$"
-REDIS_URL = r"^(embedded|(redis|rediss|unix)://.+)$"
+REDIS_URL = r"^(embedded|(rediss?(\+cluster)?|unix)://.+)$"
 HTTP_URL = r"^https?://[^\s/?#@][^\s?#@]*$"
 PATH = r"^/[^\s?#@]*$"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -29,7 +29,8 @@ ALLOWED = {
     HTTP_URL: "https://HOST/PATH, or http:// and a loopback address, without user, password, query and fragment",
     PATH: "a path from the first '/' on, without query and fragment",
     VARIABLE: "letters, digits and '_', no digit first",
-    REDIS_URL: "'embedded', or an address that starts with redis://, rediss:// or unix://",
+    REDIS_URL: "'embedded', or an address that starts with redis://, rediss://, unix://, redis+cluster:// or"
+    " rediss+cluster://",
 }
 
 
@@ -155,7 +156,7 @@ class Services(Section):
 
 
 class Stores(Section):
-    """Redis. `embedded` starts the Valkey that comes with the mesh; a URL names a server of yours."""
+    """Redis. `embedded` starts the Valkey that comes with the mesh; a URL names a server of yours, or a cluster."""
 
     redis_url: str = Field(default="embedded", pattern=REDIS_URL)
     cache_redis_url: str | None = Field(

@@ -10,6 +10,7 @@ from typing import Any
 import redis
 
 from libs.money import Price, Usage, UsageSource
+from libs.redis_cluster import names_cluster, nodes_named
 from services.budget.domain.lease import ReservationId
 from services.budget.domain.limits import WINDOWS, Account, Kind
 from services.budget.domain.receipt import Outcome, Receipt
@@ -22,7 +23,11 @@ class RedisBooks:
 
     def __init__(self, url: str) -> None:
         # redis-py types a reply as whatever any protocol version could make of it.
-        self._redis: Any = redis.Redis.from_url(url, decode_responses=True, protocol=2)
+        self._redis: Any
+        if names_cluster(url):
+            self._redis = redis.RedisCluster.from_url(nodes_named(url)[0], decode_responses=True, protocol=2)
+        else:
+            self._redis = redis.Redis.from_url(url, decode_responses=True, protocol=2)
 
     def close(self) -> None:
         self._redis.close()

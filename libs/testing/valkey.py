@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -30,7 +31,8 @@ def redis_binary() -> Path | None:
 class RedisServer:
     """One server on a unix socket in `folder`, which also holds its data; every write is flushed before its reply.
 
-    A context manager. `folder` must have a short path: a socket's has at most 107 bytes.
+    A context manager. `folder` must have a short path: a socket's has at most 107 bytes. Options that are given hold
+    instead of these.
     """
 
     def __init__(self, *, binary: Path, folder: Path, options: tuple[str, ...] = ()) -> None:
@@ -47,6 +49,12 @@ class RedisServer:
     def url(self) -> str:
         """As `redis.from_url` takes it."""
         return f"unix://{self._socket}"
+
+    def client(self) -> Any:
+        """One of the caller's own, to be closed. Untyped: redis-py types a reply as any protocol could make it."""
+        return redis.Redis.from_url(
+            self.url, decode_responses=True, protocol=2, socket_timeout=_START_SECONDS, retry=Retry(NoBackoff(), 0)
+        )
 
     def __enter__(self) -> RedisServer:
         self.start()
@@ -85,18 +93,15 @@ class RedisServer:
 
     def flush(self) -> None:
         """Forgets every key."""
-        with self._client() as client:
+        with self.client() as client:
             client.flushall()
 
     def _answers(self) -> bool:
         try:
-            with self._client() as client:
+            with self.client() as client:
                 return bool(client.ping())
         except redis.RedisError:
             return False
-
-    def _client(self) -> redis.Redis:
-        return redis.Redis.from_url(self.url, socket_timeout=_START_SECONDS, retry=Retry(NoBackoff(), 0))
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:

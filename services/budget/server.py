@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from libs.background import running
 from libs.errors import Reason
-from libs.redis_client import redis_client, require
+from libs.redis_client import redis_or_cluster, require
 from libs.rpc.runtime import Runtime
 from libs.rpc.server import RpcServer
 from services.budget.adapters.away_metrics import AwayMetrics
@@ -59,7 +59,7 @@ async def serve(
 async def _in_redis(
     config: BudgetConfig, runtime: Runtime, metrics: LedgerMetrics, stack: AsyncExitStack
 ) -> tuple[RedisLedger, RedisBookkeeper, RedisKeys]:
-    redis = redis_client(config.redis_url, decode_responses=True)
+    redis = redis_or_cluster(config.redis_url, decode_responses=True)
     stack.push_async_callback(redis.aclose)
     timeout_seconds = config.redis_timeout_seconds
     await require(redis, url=config.redis_url, timeout_seconds=timeout_seconds, reason=Reason.BUDGET_UNAVAILABLE)

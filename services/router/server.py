@@ -9,7 +9,7 @@ from opentelemetry.trace import NoOpTracer
 
 from libs.background import Background, running
 from libs.errors import Reason
-from libs.redis_client import redis_client, require
+from libs.redis_client import redis_or_cluster, require
 from libs.rpc.client import Client
 from libs.rpc.routes import Route
 from libs.rpc.runtime import Runtime
@@ -132,7 +132,7 @@ async def _engines(config: RouterConfig, runtime: Runtime, stack: AsyncExitStack
 
 
 async def _keys(config: RouterConfig, runtime: Runtime, stack: AsyncExitStack) -> RedisKeys:
-    redis = redis_client(config.redis_url)
+    redis = redis_or_cluster(config.redis_url)
     stack.push_async_callback(redis.aclose)
     await require(
         redis, url=config.redis_url, timeout_seconds=_REDIS_TIMEOUT_SECONDS, reason=Reason.KEY_STORE_UNAVAILABLE

@@ -17,11 +17,9 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from redis.asyncio import Redis
-
 from libs.clock import SystemClock
 from libs.money import Price, Usage, UsageSource
-from libs.redis_client import redis_client
+from libs.redis_client import RedisClient, redis_client
 from libs.testing.valkey import RedisServer, valkey_binary
 from services.budget.adapters.redis_ledger import RedisLedger
 from services.budget.adapters.redis_organisations import RedisOrganisations
@@ -85,7 +83,7 @@ async def bench(*, quick: bool) -> Sequence[Table]:
     return (_table(measured),)
 
 
-async def _two_bare_calls(redis: Redis) -> Pair:
+async def _two_bare_calls(redis: RedisClient) -> Pair:
     bare = await redis.script_load("return 1")
 
     async def two() -> None:
@@ -95,7 +93,7 @@ async def _two_bare_calls(redis: Redis) -> Pair:
     return two
 
 
-async def _reservations(redis: Redis, principal: Principal, limits: Limits) -> Pair:
+async def _reservations(redis: RedisClient, principal: Principal, limits: Limits) -> Pair:
     ledger, ids = await _ledger(redis, principal, limits), count()
 
     async def one() -> None:
@@ -107,7 +105,7 @@ async def _reservations(redis: Redis, principal: Principal, limits: Limits) -> P
     return one
 
 
-async def _ledger(redis: Redis, principal: Principal, limits: Limits) -> RedisLedger:
+async def _ledger(redis: RedisClient, principal: Principal, limits: Limits) -> RedisLedger:
     ledger = RedisLedger(
         redis=redis,
         organisations=RedisOrganisations(redis=redis, clock=SystemClock()),
@@ -120,7 +118,7 @@ async def _ledger(redis: Redis, principal: Principal, limits: Limits) -> RedisLe
     return ledger
 
 
-async def _measured(do: Pair, callers: int, seconds: float, redis: Redis) -> Measured:
+async def _measured(do: Pair, callers: int, seconds: float, redis: RedisClient) -> Measured:
     took: list[float] = []
     redis_cpu, our_cpu = await _cpu_seconds(redis), time.process_time()
     began = time.perf_counter()
@@ -135,7 +133,7 @@ async def _measured(do: Pair, callers: int, seconds: float, redis: Redis) -> Mea
     return Measured(elapsed, took, our_cpu, await _cpu_seconds(redis) - redis_cpu)
 
 
-async def _cpu_seconds(redis: Redis) -> float:
+async def _cpu_seconds(redis: RedisClient) -> float:
     used = await redis.info("cpu")
     return float(used["used_cpu_user"]) + float(used["used_cpu_sys"])
 

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from libs.testing.valkey import RedisServer
+from libs.testing.valkey_cluster import ValkeyCluster
 from services.inference.adapters.openai_engine import OpenAiEngine
 from services.inference.adapters.scripted_engine import ScriptedEngine
 from services.inference.adapters.vllm_engine import VllmEngine
@@ -75,13 +76,13 @@ def _only_engines_that_can(request: pytest.FixtureRequest) -> None:
 _WITHOUT_A_SERVER = {"memory": in_memory, "open_when_away": open_when_away}
 
 
-@pytest.fixture(params=["memory", "open_when_away", "valkey_server", "redis_server"])
+@pytest.fixture(params=["memory", "open_when_away", "valkey_server", "redis_server", "shared_cluster"])
 async def tried(request: pytest.FixtureRequest) -> AsyncIterator[Tried]:
     """Each ledger in turn, empty."""
     if request.param in _WITHOUT_A_SERVER:
         yield _WITHOUT_A_SERVER[request.param](POLICY)
         return
-    server: RedisServer = request.getfixturevalue(request.param)
+    server: RedisServer | ValkeyCluster = request.getfixturevalue(request.param)
     server.flush()
     async with in_redis(server.url, POLICY) as found:
         yield found

@@ -11,7 +11,7 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from libs.clock import Clock, SystemClock
-from libs.redis_client import redis_client
+from libs.redis_client import redis_or_cluster
 from libs.testing.bookkeeper import InMemoryBookkeeper
 from libs.testing.journal import InMemoryJournal
 from libs.testing.ledger import InMemoryLedger
@@ -105,7 +105,7 @@ async def in_redis(
 
     The wall clock says when an organisation was last heard of.
     """
-    clock, redis, books = LedgerClock(), redis_client(url, decode_responses=True), RedisBooks(url)
+    clock, redis, books = LedgerClock(), redis_or_cluster(url, decode_responses=True), RedisBooks(url)
     organisations = RedisOrganisations(redis=redis, clock=wall_clock or SystemClock())
     ledger = RedisLedger(
         redis=redis,

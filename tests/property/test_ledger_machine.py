@@ -29,6 +29,7 @@ from libs.testing.held import Counted
 from libs.testing.ledger import InMemoryLedger
 from libs.testing.ledger_books import RedisBooks
 from libs.testing.valkey import RedisServer
+from libs.testing.valkey_cluster import ValkeyCluster
 from services.budget.domain.lease import Extension, LeasePolicy, Reservation, ReservationId
 from services.budget.domain.limits import (
     WINDOWS,
@@ -46,7 +47,7 @@ from services.budget.domain.verification import Difference
 from services.budget.domain.windows import BUCKETS, SLIDING_SECONDS, Window
 from tests.contract.ledgers import LedgerClock, Tried, in_redis, ms
 
-# `make test-ledger`: 12,000 steps on each server.
+# `make test-ledger`: 12,000 steps on each server and on a cluster.
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 POLICY = LeasePolicy(lifetime_seconds=60, near_limit_factor=3)
 # Two keys of a user, two of a team, and all of one organisation.
@@ -108,9 +109,10 @@ Step = Callable[[Ledger], Awaitable[Any]]
 class LedgerMachine(RuleBasedStateMachine):
     """Each rule is done to both; `check` compares what they answered."""
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: RedisServer | ValkeyCluster) -> None:
         super().__init__()
         server.flush()
+        self.server = server
         self.loop = asyncio.Runner()
         self.stack = AsyncExitStack()
         self.tried: Tried = self.loop.run(self.stack.enter_async_context(in_redis(server.url, POLICY)))
@@ -315,6 +317,15 @@ class LedgerMachine(RuleBasedStateMachine):
         }
 
 
+class ClusterMachine(LedgerMachine):
+    """The same on a cluster, where a replica takes its primary's place now and then."""
+
+    @rule()
+    def promote(self) -> None:
+        assert isinstance(self.server, ValkeyCluster)
+        self.server.promote()
+
+
 def usage(tokens: tuple[int, int, int]) -> Usage:
     fresh, cached, output = tokens
     return Usage(fresh + cached, cached, output, UsageSource.ENGINE)
@@ -332,10 +343,20 @@ async def answer(ledger: Ledger, step: Step) -> object:
 
 @pytest.mark.timeout(3_600 if LONG else 300)
 def test_the_ledger_in_redis_lives_as_its_model_does(redis_servers: RedisServer) -> None:
+    live(partial(LedgerMachine, redis_servers), histories=60)
+
+
+@pytest.mark.timeout(3_600 if LONG else 300)
+def test_the_ledger_on_a_cluster_lives_as_its_model_does(valkey_cluster: ValkeyCluster) -> None:
+    live(partial(ClusterMachine, valkey_cluster), histories=15)
+
+
+def live(machine: Callable[[], LedgerMachine], *, histories: int) -> None:
+    """So many short histories; in the long profile 300 of 40 steps."""
     run_state_machine_as_test(
-        partial(LedgerMachine, redis_servers),  # type: ignore[arg-type]  # any callable that makes one will do
+        machine,  # type: ignore[arg-type]  # any callable that makes one will do
         settings=settings(
-            max_examples=300 if LONG else 60,
+            max_examples=300 if LONG else histories,
             stateful_step_count=40 if LONG else 30,
             deadline=None,  # a shared machine
             suppress_health_check=[HealthCheck.too_slow],

@@ -9,8 +9,7 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-from redis.asyncio import Redis
-
+from libs.redis_client import RedisClient
 from services.budget.adapters.redis_ledger import key_of
 from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.adapters.redis_outages import or_unavailable
@@ -37,7 +36,7 @@ class RedisBookkeeper:
     def __init__(
         self,
         *,
-        redis: Redis,
+        redis: RedisClient,
         organisations: RedisOrganisations,
         timeout_seconds: float,
         receipt_days: int,
@@ -53,6 +52,7 @@ class RedisBookkeeper:
         script = partial(OrganisationScript, redis=redis, timeout_seconds=timeout_seconds, now_ms=now_ms)
         self._claim_old = script("organisation", "old_receipts", "claim_old")
         self._trim = script("calendar", "organisation", "days", "old_receipts", "trim")
+        self._names = script("organisation", "names")
         self._snapshot = script("organisation", "snapshot")
 
     async def spent_on(self, organisation: str, day: date) -> Mapping[Spender, Spent]:
@@ -83,7 +83,11 @@ class RedisBookkeeper:
     async def verify(self, organisation: str) -> AsyncGenerator[Finding]:
         while True:
             verification = RedisVerification(
-                organisation, redis=self._redis, script=self._snapshot, timeout_seconds=self._timeout_seconds
+                organisation,
+                redis=self._redis,
+                names=self._names,
+                snapshot=self._snapshot,
+                timeout_seconds=self._timeout_seconds,
             )
             try:
                 async with aclosing(verification.findings()) as findings:

@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-
-from redis.asyncio import Redis
+from typing import Any
 
 from libs.keys import StoredKey, from_json, index_key, redis_key, to_json
+from libs.redis_client import RedisClient
 from services.budget.adapters.redis_outages import or_unavailable
 from services.budget.domain.errors import key_exists, key_not_found
 
@@ -47,12 +47,9 @@ _READ_AT_ONCE = 100
 class RedisKeys:
     """A KeyStore in Redis."""
 
-    def __init__(self, *, redis: Redis, timeout_seconds: float) -> None:
-        self._redis = redis
+    def __init__(self, *, redis: RedisClient, timeout_seconds: float) -> None:
+        self._redis: Any = redis  # its stubs mix the types of sync and async clients
         self._timeout_seconds = timeout_seconds
-        self._claim = redis.register_script(_CLAIM)
-        self._add = redis.register_script(_ADD)
-        self._swap = redis.register_script(_SWAP)
 
     async def add(self, keys: Mapping[str, StoredKey]) -> int:
         # One by one: on a cluster each has a slot of its own, and this is done once, at start.
@@ -60,7 +57,7 @@ class RedisKeys:
         for sha256_hex, key in keys.items():
             async with or_unavailable(self._timeout_seconds):
                 is_new, stored = await self._stored(sha256_hex, key)
-                await self._add(keys=[index_key(stored.organisation)], args=[stored.key_id, sha256_hex])
+                await self._redis.eval(_ADD, 1, index_key(stored.organisation), stored.key_id, sha256_hex)
             added += is_new
         return added
 
@@ -69,7 +66,7 @@ class RedisKeys:
             is_new, stored = await self._stored(sha256_hex, key)
             if (stored.organisation, stored.key_id) != (key.organisation, key.key_id):
                 raise key_exists(key.key_id)
-            if not await self._claim(keys=[index_key(key.organisation)], args=[key.key_id, sha256_hex]):
+            if not await self._redis.eval(_CLAIM, 1, index_key(key.organisation), key.key_id, sha256_hex):
                 if is_new:
                     await self._redis.delete(redis_key(sha256_hex))
                 raise key_exists(key.key_id)
@@ -103,7 +100,7 @@ class RedisKeys:
                 if key.revoked_at is not None:
                     return key
                 revoked = replace(key, revoked_at=at)
-                if await self._swap(keys=[redis_key(sha256_hex)], args=[before, to_json(revoked)]):
+                if await self._redis.eval(_SWAP, 1, redis_key(sha256_hex), before, to_json(revoked)):
                     return revoked
 
     async def _stored(self, sha256_hex: str, key: StoredKey) -> tuple[bool, StoredKey]:

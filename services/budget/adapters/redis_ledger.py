@@ -8,10 +8,10 @@ from importlib.resources import files
 from itertools import chain
 from typing import Any
 
-from redis.asyncio import Redis
-
 from libs.money import Usage
+from libs.redis_client import RedisClient
 from services.budget.adapters import redis_replies as replies
+from services.budget.adapters.redis_calls import RedisCalls, Script
 from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.adapters.redis_outages import or_unavailable
 from services.budget.adapters.redis_receipts import RedisReceipts
@@ -38,8 +38,9 @@ _VERBS = {
     "put_limit": ("limits", "limit_entries", "put_limit", "usage"),
     "remove_limit": ("limit_entries", "remove_limit"),
 }
-# The order in which every script expects them.
-_ORGANISATION_KEYS = ("clock", "budgets", "leases", "receipts", "wanted", "requests")
+# The order in which every script expects them. The last never exists: while a slot of a cluster moves key by key, Redis
+# so refuses every script on it, instead of running it where some of its counters are and others are not.
+_ORGANISATION_KEYS = ("clock", "budgets", "leases", "receipts", "wanted", "requests", "none")
 _NOTHING_SWEPT = Swept(0, 0)
 # So that nobody waits for one script that looks at thousands; Lua takes no more than 8,000 at all.
 _ACCOUNTS_AT_ONCE = 200
@@ -54,7 +55,7 @@ class RedisLedger:
     def __init__(
         self,
         *,
-        redis: Redis,
+        redis: RedisClient,
         organisations: RedisOrganisations,
         policy: LeasePolicy,
         timeout_seconds: float,
@@ -71,7 +72,8 @@ class RedisLedger:
         self._on_swept = on_swept
         self._now_ms = now_ms
         self._receipts = RedisReceipts(redis=redis, timeout_seconds=timeout_seconds)
-        self._scripts = {verb: redis.register_script(script(verb)) for verb in _VERBS}
+        self._calls = RedisCalls(redis, timeout_seconds=timeout_seconds)
+        self._scripts = {verb: Script(script(verb)) for verb in _VERBS}
 
     async def reserve(self, reservation: Reservation) -> Lease:
         organisation = reservation.principal.organisation
@@ -183,7 +185,7 @@ class RedisLedger:
         keys = [prefix + each for each in chain(_ORGANISATION_KEYS, reservations)]
         now = "" if self._now_ms is None else self._now_ms()
         async with or_unavailable(self._timeout_seconds):
-            reply = await self._scripts[verb](keys, [prefix, now, json.dumps(asked)])
+            reply = await self._calls.call(self._scripts[verb], keys, [prefix, now, json.dumps(asked)])
         leases, presumed, status, *values = reply
         swept = Swept(leases, presumed)
         if swept.leases:

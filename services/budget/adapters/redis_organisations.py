@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from redis.asyncio import Redis
+from typing import Any
 
 from libs.clock import Clock
+from libs.redis_client import RedisClient
 
 _KEY = "tw:organisations"
 # Without a lease for long, but with a ledger still. In the same slot.
@@ -25,11 +26,10 @@ end
 class RedisOrganisations:
     """A sorted set of organisations by the second in which a reservation was last announced for them."""
 
-    def __init__(self, *, redis: Redis, clock: Clock) -> None:
-        self._redis = redis
+    def __init__(self, *, redis: RedisClient, clock: Clock) -> None:
+        self._redis: Any = redis  # its stubs mix the types of sync and async clients
         self._clock = clock
         self._announce_again_at: dict[str, float] = {}
-        self._forget = redis.register_script(_FORGET)
 
     async def announce(self, organisation: str) -> None:
         """To be called before a lease is given, so that the sweeper finds it even if this process dies right after."""
@@ -52,4 +52,5 @@ class RedisOrganisations:
 
     async def forget(self, organisation: str) -> None:
         """To be called when it has no open lease; takes effect long after the last announcement."""
-        await self._forget(keys=[_KEY, _SILENT], args=[organisation, self._clock.now() - _FORGOTTEN_SECONDS])
+        before = self._clock.now() - _FORGOTTEN_SECONDS
+        await self._redis.eval(_FORGET, 2, _KEY, _SILENT, organisation, before)

@@ -16,7 +16,7 @@ _NOT_NOW = (
     exceptions.TimeoutError,
     exceptions.OutOfMemoryError,
     exceptions.ReadOnlyError,
-    exceptions.ClusterDownError,
+    exceptions.ClusterError,
     exceptions.NoPermissionError,
 )
 # These have no class of their own: the disk is full, too few replicas, a script that runs too long.

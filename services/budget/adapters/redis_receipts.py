@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import Any
 
-from redis.asyncio import Redis
-
+from libs.redis_client import RedisClient
 from services.budget.adapters.redis_outages import or_unavailable
 from services.budget.adapters.redis_replies import stored_receipt
 from services.budget.domain.receipt import ReceiptPage, ReceiptQuery
@@ -18,7 +17,7 @@ Entry = tuple[str, dict[str, str]]
 class RedisReceipts:
     """Reads an organisation's `receipts` and `requests`, which lua/reservations.lua writes and lua/trim.lua trims."""
 
-    def __init__(self, *, redis: Redis, timeout_seconds: float) -> None:
+    def __init__(self, *, redis: RedisClient, timeout_seconds: float) -> None:
         self._redis = redis
         self._timeout_seconds = timeout_seconds
 

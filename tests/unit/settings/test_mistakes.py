@@ -201,7 +201,21 @@ ADDED = {
         "stores: {redis_url: 'http://db'}",
         (
             "mesh.yaml:12:21: stores.redis_url: 'http://db' is not allowed; give 'embedded', or an address that starts "
-            "with redis://, rediss:// or unix://"
+            "with redis://, rediss://, unix://, redis+cluster:// or rediss+cluster://"
+        ),
+    ),
+    "a cluster for the cache too": (
+        "stores: {redis_url: 'redis+cluster://a:1,b:1'}",
+        (
+            "mesh.yaml:12:21: stores.redis_url: the cache takes one server and no cluster: name one in "
+            "stores.cache_redis_url"
+        ),
+    ),
+    "a cluster for the cache alone": (
+        "stores: {redis_url: 'redis://a:1', cache_redis_url: 'rediss+cluster://b:1'}",
+        (
+            "mesh.yaml:12:53: stores.cache_redis_url: the cache takes one server and no cluster: name one in "
+            "stores.cache_redis_url"
         ),
     ),
     "a truth that is none": (
