@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from redis.asyncio import Redis
@@ -15,6 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, BusyLoadingError, NoPermissionError, RedisError, ResponseError
 
+from libs.redis_cluster import Cluster, names_cluster, node_url
 from libs.settings.redaction import redacted
 from services.mesh.doctor.finding import Finding, ok, skipped, warning, wrong
 from services.mesh.doctor.patient import Patient
@@ -23,6 +24,8 @@ from services.mesh.supervisor.plan import EMBEDDED, Sockets
 
 _ANSWER_SECONDS = 3.0
 _PINGS = 5
+# Enough that each node of a cluster has one of them.
+_TAGS = 4_096
 # Writes and removes one key beside ours; should it die between the two, the key goes by itself.
 _SCRIPT = "redis.call('SET', KEYS[1], ARGV[1], 'PX', 1000) return redis.call('DEL', KEYS[1])"
 _ALLOWING = "redis-cli ACL SETUSER NAME '~tw:*' +@all -@dangerous +info && redis-cli ACL SAVE"
@@ -30,11 +33,15 @@ _ALLOWING = "redis-cli ACL SETUSER NAME '~tw:*' +@all -@dangerous +info && redis
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A server, where it is, and whether the ledger is in it."""
+    """A server or a cluster, where it is, and whether the ledger is in it.
+
+    Of a cluster's node: `tag` is a hash tag whose keys it has.
+    """
 
     subject: str
     url: str
     holds_money: bool = True
+    tag: str | None = None
 
 
 def check(patient: Patient) -> RedisServers:
@@ -69,9 +76,27 @@ class RedisServers:
         for reason in self.not_examined:
             yield skipped("server", reason)
         for store in self.stores:
-            async with aclosing(self._findings_of(store)) as findings:
+            examine = self._findings_of_cluster if names_cluster(store.url) else self._findings_of
+            async with aclosing(examine(store)) as findings:
                 async for finding in findings:
                     yield finding
+
+    async def _findings_of_cluster(self, store: Store) -> AsyncGenerator[Finding, None]:
+        try:
+            primaries = await _primaries(store)
+        except (RedisError, OSError, TimeoutError, ValueError) as error:
+            yield _unusable(store, error)
+            return
+        yield ok(store.subject, f"{store.url} answers: a cluster of {len(primaries)} primaries")
+        for primary in primaries:
+            async with aclosing(self._findings_of(primary)) as findings:
+                async for finding in findings:
+                    about = (
+                        finding.subject
+                        if finding.subject == primary.subject
+                        else f"{primary.subject} {finding.subject}"
+                    )
+                    yield replace(finding, subject=about)
 
     async def _findings_of(self, store: Store) -> AsyncGenerator[Finding, None]:
         try:
@@ -94,9 +119,19 @@ class RedisServers:
                 yield _unusable(store, error)
                 return
             yield ok(store.subject, f"{store.url} answers")
-            yield await _scripts(client)
+            yield await _scripts(client, store)
             for finding in await _facts(client, store, self.date):
                 yield finding
+
+
+async def _primaries(store: Store) -> list[Store]:
+    cluster = Cluster(store.url, decode_responses=True)
+    async with asyncio.timeout(_ANSWER_SECONDS), cluster:
+        tags = {cluster.node_of(f"{{doctor-{each}}}"): f"doctor-{each}" for each in range(_TAGS)}
+        return [
+            replace(store, subject=node.name, url=node_url(store.url, node.name), tag=tags.get(node, "doctor"))
+            for node in cluster.get_primaries()
+        ]
 
 
 async def _facts(client: Redis, store: Store, date: Callable[[], float]) -> Iterable[Finding]:
@@ -107,6 +142,7 @@ async def _facts(client: Redis, store: Store, date: Callable[[], float]) -> Iter
             round_trip_seconds=await _round_trip(client),
             ahead_seconds=await _ahead(client, date),
             holds_money=store.holds_money,
+            node_of_cluster=store.tag is not None,
         )
     except NoPermissionError as error:
         return (skipped("facts", f"the user may not ask: {error}"),)
@@ -139,9 +175,9 @@ async def _ahead(client: Redis, date: Callable[[], float]) -> float:
     return float(seconds) + float(microseconds) / 1e6 - (began + date()) / 2
 
 
-async def _scripts(client: Redis) -> Finding:
+async def _scripts(client: Redis, store: Store) -> Finding:
     try:
-        await client.eval(_SCRIPT, 1, f"tw:{{doctor}}:{secrets.token_hex(8)}", "1")
+        await client.eval(_SCRIPT, 1, f"tw:{{{store.tag or 'doctor'}}}:{secrets.token_hex(8)}", "1")
     except (RedisError, OSError) as error:
         allowed = not isinstance(error, NoPermissionError)
         cure = "see what is said of its role, memory and persistence" if allowed else _ALLOWING

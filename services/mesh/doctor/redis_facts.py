@@ -22,6 +22,7 @@ class RedisFacts:
     """`info` as redis-py reads INFO; `flush` is appendfsync, None where CONFIG is not allowed.
 
     `ahead_seconds`: by how much its clock is ahead of ours. `holds_money`: the ledger is there, not the cache alone.
+    `node_of_cluster`: it is asked as one, by an address that names the cluster.
     """
 
     info: Mapping[str, Any]
@@ -29,6 +30,7 @@ class RedisFacts:
     round_trip_seconds: float
     ahead_seconds: float
     holds_money: bool = True
+    node_of_cluster: bool = False
 
     def findings(self) -> Iterator[Finding]:
         yield self._version()
@@ -53,9 +55,14 @@ class RedisFacts:
         if self.info.get("role") == "slave":
             primary = f"{self.info.get('master_host')}:{self.info.get('master_port')}"
             yield wrong("role", f"it is a replica of {primary}: read-only", cure=f"let REDIS_URL name {primary}")
-        if self.info.get("cluster_enabled"):
-            says = "it is a node of a cluster, and the services talk to one server"
-            yield wrong("role", says, cure="let REDIS_URL name a server that is no cluster")
+        if not self.info.get("cluster_enabled"):
+            return
+        if not self.node_of_cluster:
+            says = "it is a node of a cluster: what lies on others is not found"
+            yield wrong("role", says, cure="REDIS_URL=redis+cluster://HOST:PORT,HOST:PORT")
+        elif not self.info.get("connected_slaves"):
+            says = "it has no replica: while it is away, so are all whose keys it has"
+            yield warning("role", says, cure="redis-cli --cluster add-node HOST:PORT ANY_NODE:PORT --cluster-slave")
 
     def _durability(self) -> Finding:
         if not self.info.get("aof_enabled"):

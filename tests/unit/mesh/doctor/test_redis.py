@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import redis
 
 from libs.testing.valkey import RedisServer, valkey_binary
+from libs.testing.valkey_cluster import ValkeyCluster
 from services.mesh.doctor.finding import Finding, Verdict
 from services.mesh.doctor.patient import Patient
 from services.mesh.doctor.redis import RedisServers, Store, check
@@ -39,6 +41,31 @@ async def test_ours_is_as_it_should_be(redis_servers: RedisServer) -> None:
     # On a busy machine any server is slow.
     assert {each for subject, each in found.items() if subject != "round trip"} == {Verdict.OK}
     assert set(found) >= {"server", "scripts", "version", "durability", "persistence", "memory", "clock"}
+
+
+async def test_each_primary_of_a_cluster_is_examined(valkey_cluster: ValkeyCluster) -> None:
+    found = await examined(valkey_cluster.url)
+
+    servers = [each for each in found if each.subject.startswith("server")]
+    assert [each.says.partition(" answers: ")[2] for each in servers] == ["a cluster of 3 primaries"]
+    judged = Counter(each.verdict for each in found if each.subject.endswith(" scripts"))
+    assert judged == {Verdict.OK: 3}
+    # The one that has a replica is as it should be.
+    assert Counter(each.verdict for each in found if each.subject.endswith(" role")) == {Verdict.WARNING: 2}
+    assert {each.verdict for each in found if each.subject.endswith((" durability", " memory"))} == {Verdict.OK}
+
+
+async def test_a_node_that_is_named_alone_is_told_from_its_cluster(valkey_cluster: ValkeyCluster) -> None:
+    assert (
+        about(await examined(valkey_cluster.primary.url), "role").cure
+        == "REDIS_URL=redis+cluster://HOST:PORT,HOST:PORT"
+    )
+
+
+async def test_a_cluster_that_is_not_there_is_said_without_its_password() -> None:
+    (found,) = await examined("redis+cluster://me:hunter2@127.0.0.1:1")
+    assert found.verdict is Verdict.WRONG
+    assert "hunter2" not in str(found)
 
 
 async def test_an_examination_leaves_nothing_behind(redis_url: str) -> None:

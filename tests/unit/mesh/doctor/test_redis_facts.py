@@ -50,6 +50,15 @@ def test_each_fact_is_judged(info: dict[str, Any], subject: str, verdict: Verdic
     assert bool(found.cure) is (verdict is not Verdict.OK)
 
 
+def test_a_primary_of_a_cluster_should_have_a_replica() -> None:
+    def role(replicas: int) -> dict[str, Verdict]:
+        info = {**WELL.info, "cluster_enabled": 1, "connected_slaves": replicas}
+        return verdicts(replace(WELL, info=info, node_of_cluster=True).findings())
+
+    assert role(0)["role"] is Verdict.WARNING
+    assert "role" not in role(1)
+
+
 def test_valkey_says_its_own_version() -> None:
     found = said(server_name="valkey", valkey_version="9.1.2", redis_version="7.2.4")
     assert about(found, "version").says == "valkey 9.1.2"
