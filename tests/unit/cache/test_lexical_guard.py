@@ -31,6 +31,7 @@ NUMBERS = [
     ("one bag or not", "two bags or not"),
     ("half of it", "a quarter of it"),
     ("pay twice", "pay"),
+    ("which is the largest lake", "which is the second largest lake"),
 ]
 CALENDAR = [
     ("are you open on Monday", "are you open on Tuesday"),
@@ -62,6 +63,7 @@ NEGATION = [
     ("how to connect the printer", "how to disconnect the printer"),
     ("smoking rooms", "non-smoking rooms"),
     ("is the form valid", "is the form invalid"),
+    ("is there milk in cheese", "is there milk in milk-free cheese"),
 ]
 ANTONYM = [
     ("how to enable notifications", "how to disable notifications"),
@@ -77,6 +79,9 @@ ANTONYM = [
     ("the cheapest plan", "the most expensive plan"),
     ("the internal deadline", "the external deadline"),
     ("what if I overpay", "what if I underpay"),
+    ("letters to the bank", "letters from the bank"),
+    ("can I cancel until it starts", "can I cancel once it starts"),
+    ("the price within the city", "the price outside the city"),
 ]
 ORDER = [
     ("a train from Leeds to York", "a train from York to Leeds"),
@@ -84,6 +89,7 @@ ORDER = [
     ("is gold heavier than lead", "is lead heavier than gold"),
     ("should primer go on before paint", "should paint go on before primer"),
     ("does the buyer pay the broker", "does the broker pay the buyer"),
+    ("is A bigger than B", "is B bigger than A"),
 ]
 NAMES = [
     ("how do I leave Spotify", "how do I leave Netflix"),
@@ -102,6 +108,15 @@ SCOPE = [
     ("close the account", "close the other account"),
     ("when does the bus leave", "where does the bus leave"),
 ]
+ROLES = [
+    ("can you call me", "can I call you"),
+    ("does he owe her money", "does she owe him money"),
+    ("must I sign the form", "may I sign the form"),
+    ("do I have to sign the form", "can I sign the form"),
+    ("should I sign the form", "could I sign the form"),
+    ("is the shop open", "was the shop open"),
+    ("when will my parcel come", "when did my parcel come"),
+]
 OBJECTIONS = [
     *((Objection.NUMBERS, *each) for each in NUMBERS),
     *((Objection.CALENDAR, *each) for each in CALENDAR),
@@ -110,6 +125,7 @@ OBJECTIONS = [
     *((Objection.ORDER, *each) for each in ORDER),
     *((Objection.NAMES, *each) for each in NAMES),
     *((Objection.SCOPE, *each) for each in SCOPE),
+    *((Objection.ROLES, *each) for each in ROLES),
 ]
 PARAPHRASES = [
     ("How do I change my password?", "how can i change my password"),
@@ -139,6 +155,11 @@ PARAPHRASES = [
     ("What may I bring?", "What can I bring?"),
     ("May I march in?", "Can I march in?"),
     ("Cancel my order", "Stop my order"),
+    ("Could you tell me where the station is?", "Where is the station?"),
+    ("Can you help me close my account?", "How can I close my account?"),
+    ("Do you deliver?", "Will you deliver?"),
+    ("How must I fill in the form?", "How can I fill in the form?"),
+    ("Wait a second, is it open?", "Is it open?"),
     ("Who wrote Emma?", "What's the author of Emma?"),
     ("", ""),
     ("?", "!"),

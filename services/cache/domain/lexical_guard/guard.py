@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from services.cache.domain.lexical_guard import dates, names, negation, opposites, order, quantities, scope
+from services.cache.domain.lexical_guard import dates, names, negation, opposites, order, quantities, roles, scope
 from services.cache.domain.lexical_guard.said import read
 
 
@@ -18,6 +18,7 @@ class Objection(StrEnum):
     ORDER = "order"
     NAMES = "names"
     SCOPE = "scope"
+    ROLES = "roles"
 
 
 _RULES = {
@@ -28,6 +29,7 @@ _RULES = {
     Objection.ORDER: order.differ,
     Objection.NAMES: names.differ,
     Objection.SCOPE: scope.differ,
+    Objection.ROLES: roles.differ,
 }
 
 

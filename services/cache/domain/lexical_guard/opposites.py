@@ -25,7 +25,11 @@ big bigger biggest large larger largest / small smaller smallest
 fast faster fastest quick quicker quickest / slow slower slowest
 early earlier earliest / late later latest
 first / last
-before / after
+before until till by within / after once since beyond
+within inside indoor indoors internal / outside outdoor outdoors external beyond
+to into onto / from
+for / against
+few / many
 start begin open / stop end finish close
 open / close shut
 buy purchase / sell
@@ -76,7 +80,6 @@ upper / lower
 front / back rear
 north northern / south southern
 east eastern / west western
-inside indoor indoors internal / outside outdoor outdoors external
 public / private
 local domestic / international foreign abroad overseas remote
 online / offline

@@ -120,8 +120,13 @@ def _value(tokens: list[str], place: int) -> tuple[str, int, bool]:
     if word in _FRACTIONS or word in _ORDINALS:
         return _FRACTIONS.get(word) or _ORDINALS[word], 1, False
     if word in _WEAK:
-        return _WEAK[word], 1, True
+        return _WEAK[word], 1, not _is_superlative(tokens[place + 1 : place + 2])
     return "", 0, False
+
+
+def _is_superlative(following: list[str]) -> bool:
+    """Of "the second largest" the number decides."""
+    return bool(following) and following[0].endswith("st") and following[0] not in ("first", "last")
 
 
 def _scaled(value: str, tokens: list[str], place: int) -> tuple[str, int, bool]:

@@ -10,6 +10,8 @@ from functools import cached_property
 
 # "C++" and "C#" are words of their own.
 _TOKENS = re.compile(r"[^\W\d_]+(?:\+\+|#|(?:'[^\W\d_]+)*)|(?:(?<!\w)-)?\d+(?:[.,:/]\d+)*|[^\w\s]")
+# "Lactose-free" is without.
+_FREE_OF = re.compile(r"(?<=\w)-free\b", re.IGNORECASE)
 # How people begin; "morning" there is no time of day.
 _GREETING = re.compile(r"\s*(?:(?:hi|hello|hey|dear|good (?:morning|afternoon|evening|day))\b[\s,!.]*)+", re.IGNORECASE)
 _PLAIN = str.maketrans({"\u2019": "'", "\u2018": "'", "\u00b4": "'", "`": "'", "\u2212": "-"})
@@ -17,6 +19,9 @@ _NOT = {"won't": "will", "can't": "can", "shan't": "shall", "ain't": "is", "cann
 # Without their apostrophe, as people type them.
 _AUXILIARIES = ("do", "does", "did", "is", "are", "was", "were", "has", "have", "had", "should", "could", "would")
 _BARE_NOT = {f"{each}nt": each for each in _AUXILIARIES} | {"cant": "can", "wont": "will"}
+
+# Of "is A better than B" no article; at the beginning, where it is one, it does no harm.
+_LETTER = frozenset({"A"})
 
 # The closed classes: articles, pronouns, auxiliaries, prepositions, conjunctions, question words; and politeness.
 _CLOSED = """
@@ -59,12 +64,15 @@ class Said:
 
 def read(text: str) -> Said:
     """The text as it reads: compatibility forms of Unicode and kinds of apostrophes are one."""
-    text = unicodedata.normalize("NFKC", text).translate(_PLAIN)
+    text = _FREE_OF.sub(" without", unicodedata.normalize("NFKC", text).translate(_PLAIN))
     tokens = tuple(_TOKENS.findall(_GREETING.sub("", text, count=1)))
-    return Said(tokens, tuple(word for token in tokens for word in _words(token.lower())))
+    return Said(tokens, tuple(word for token in tokens for word in _words(token)))
 
 
 def _words(token: str) -> tuple[str, ...]:
+    if token in _LETTER:
+        return (token,)
+    token = token.lower()
     if token in _NOT or token in _BARE_NOT:
         return (_NOT.get(token) or _BARE_NOT[token], "not")
     if token.endswith("n't"):
