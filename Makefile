@@ -36,6 +36,10 @@ test: model ## Run the tests (ARGS="-k cancel" for some of them)
 test-ledger: setup ## Let the ledger and its model live through the same 12,000 steps, on Valkey, Redis 7.0 and a cluster
 	HYPOTHESIS_PROFILE=long .venv/bin/pytest tests/property/test_ledger_machine.py $(ARGS)
 
+.PHONY: test-isolation
+test-isolation: setup ## Try 100,000 questions that differ from a cached one in one place: none may get its answer (1 minute)
+	HYPOTHESIS_PROFILE=long .venv/bin/pytest tests/property/test_cache_isolation.py $(ARGS)
+
 .PHONY: test-provider
 test-provider: setup ## Test the engine openai on a real server of that API, in an environment that is thrown away
 	deploy/build/provider.sh $(ARGS)

@@ -189,3 +189,17 @@ questions = st.builds(
     policy_version=_WORDS,
     reuse_sampled=st.just(True),
 )
+_SCOPES = st.sampled_from(list(cache_pb2.CacheScope.values()))
+_PRINCIPALS = st.builds(
+    principal_pb2.Principal, organisation=_WORDS, key_id=_WORDS, user=_WORDS | st.just(""), team=_WORDS | st.just("")
+)
+
+
+@st.composite
+def shared_questions(draw: st.DrawFn) -> cache_pb2.Question:
+    """Any, shared by any part of its organisation."""
+    question = draw(questions)
+    question.scope = draw(_SCOPES)
+    question.principal.CopyFrom(draw(_PRINCIPALS))
+    question.adapter = draw(_WORDS | st.just(""))
+    return question
