@@ -71,7 +71,7 @@ def _selects(selection: Selection, answer: StoredAnswer) -> bool:
     match selection:
         case Everything():
             return True
-        case OfModel(model):
-            return answer.model == model
+        case OfModel(model, revision):
+            return answer.model == model and revision in ("", answer.model_revision)
         case WithTag(tag):
             return tag in answer.tags

@@ -36,7 +36,13 @@ class Tried:
     stats: Stats
 
     def answer(
-        self, text: str = "Paris.", *, ttl_seconds: float = 60, model: str = "small", tags: tuple[str, ...] = ()
+        self,
+        text: str = "Paris.",
+        *,
+        ttl_seconds: float = 60,
+        model: str = "small",
+        revision: str = "1",
+        tags: tuple[str, ...] = (),
     ) -> StoredAnswer:
         """One that was made just now, with something in every field."""
         chosen = TokenLogprob(text[:1], -0.25)
@@ -49,6 +55,7 @@ class Tried:
             ),
             usage=Usage(12, 4, len(text) + 2, UsageSource.ENGINE),
             model=model,
+            model_revision=revision,
             tags=tags,
             created_at=self.clock.now(),
             expires_at=self.clock.now() + ttl_seconds,

@@ -97,6 +97,17 @@ async def test_a_model_s_answers_can_be_dropped_alone(tried: Tried) -> None:
     assert await tried.answers.get(key("l"))
 
 
+async def test_one_revision_of_a_model_can_be_dropped_alone(tried: Tried) -> None:
+    await tried.answers.put(key("old"), tried.answer(revision="1"))
+    await tried.answers.put(key("new"), tried.answer(revision="2"))
+    await tried.answers.put(key("unnamed"), tried.answer(revision=""))
+    await tried.answers.put(key("alike"), tried.answer(model="small:1", revision=""))
+    assert await tried.answers.drop("acme", OfModel("small", "1")) == 1
+    assert await tried.answers.get(key("old")) is None
+    assert await tried.answers.drop("acme", OfModel("small")) == 2
+    assert await tried.answers.get(key("alike"))
+
+
 async def test_answers_with_a_tag_can_be_dropped_alone(tried: Tried) -> None:
     await tried.answers.put(key("both"), tried.answer(tags=("doc=1", "doc=2")))
     await tried.answers.put(key("one"), tried.answer(tags=("doc=1",)))

@@ -5,6 +5,7 @@ All keys of an organisation share its hash tag, so that they lie on one node of 
 tw:cache:{acme}:answer:<key, hex>   hash: version, tag, checksum, body; expires with its answer
 tw:cache:{acme}:all                 sorted set of keys by the time of their expiry, for Invalidate
 tw:cache:{acme}:model:<name>        the same of one model
+tw:cache:{acme}:revision:<name>:<…>  the same of one revision of it
 tw:cache:{acme}:tag:<tag>           the same of one tag
 tw:cache:changes                    stream of what replicas are to have in their indexes: see index_entries
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -138,12 +140,22 @@ def _index(organisation: str, selection: Selection) -> str:
     match selection:
         case Everything():
             return f"{start}:all"
-        case OfModel(model):
+        case OfModel(model, ""):
             return f"{start}:model:{model}"
+        case OfModel(model, revision):
+            # Quoted, so that no colon in a name makes two revisions one.
+            return f"{start}:revision:{quote(model, safe='')}:{revision}"
         case WithTag(tag):
             return f"{start}:tag:{tag}"
 
 
 def _indexes(organisation: str, answer: StoredAnswer) -> list[str]:
-    selections: tuple[Selection, ...] = (Everything(), OfModel(answer.model), *(WithTag(tag) for tag in answer.tags))
+    model = OfModel(answer.model)
+    # A model may have no name for its revision: then there is one index of it, not two.
+    selections: set[Selection] = {
+        Everything(),
+        model,
+        replace(model, revision=answer.model_revision),
+        *map(WithTag, answer.tags),
+    }
     return [_index(organisation, each) for each in selections]

@@ -85,6 +85,7 @@ class Fill:
             whole=draft.whole(),
             usage=usage,
             model=order.question.model,
+            model_revision=order.question.model_revision,
             tags=order.tags,
             created_at=now,
             expires_at=now + order.ttl_seconds * jitter,

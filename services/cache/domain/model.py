@@ -114,6 +114,7 @@ class StoredAnswer:
     whole: AnswerPart
     usage: Usage
     model: str
+    model_revision: str
     tags: tuple[str, ...]
     created_at: float
     expires_at: float

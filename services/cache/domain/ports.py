@@ -19,9 +19,11 @@ class Everything:
 
 @dataclass(frozen=True, slots=True)
 class OfModel:
-    """Those that a model gave."""
+    """Those that a model gave, or one revision of it."""
 
     model: str
+    # Empty: all of them.
+    revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,11 +87,13 @@ def selection_of(request: pb.InvalidateRequest) -> Selection:
     """What to drop; INVALID_REQUEST unless exactly one thing is named."""
     if not request.organisation:
         raise invalid_request(FieldViolation("organisation", "is empty: name the organisation"))
+    if request.model_revision and not request.model:
+        raise invalid_request(FieldViolation("model_revision", "is given without a model: name the model too"))
     match request.WhichOneof("what"):
         case "all" if request.all:
             return Everything()
         case "model" if request.model:
-            return OfModel(request.model)
+            return OfModel(request.model, request.model_revision)
         case "tag" if request.tag:
             return WithTag(request.tag)
         case _:

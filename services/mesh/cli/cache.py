@@ -66,25 +66,31 @@ def stats(*, as_json: bool, **router: Any) -> None:
     examples=(
         ("tokenway cache invalidate --all", "everything of your organisation"),
         ("tokenway cache invalidate --model small", "what one model answered"),
+        ("tokenway cache invalidate --model small --revision 2", "what one revision of its weights answered"),
         ("tokenway cache invalidate --tag doc=handbook", "what was asked with that label"),
     )
 )
 @click.option("--all", "everything", is_flag=True, help="Every answer of your organisation.")
 @click.option("--model", metavar="NAME", shell_complete=model_names, help="The answers of a model [none].")
+@click.option("--revision", default="", help="With --model: of this revision of its weights alone [all].")
 @click.option("--tag", metavar="KEY=VALUE", help="The answers to requests with that label [none].")
 @admin_options
-def invalidate(*, everything: bool, model: str | None, tag: str | None, as_json: bool, **router: Any) -> None:
-    """Drop answers: all, a model's, or a label's. They are generated anew when they are asked for.
+def invalidate(
+    *, everything: bool, model: str | None, revision: str, tag: str | None, as_json: bool, **router: Any
+) -> None:
+    """Drop answers: all, those of a model or of one revision of it, or a label's.
 
-    What the cache has learnt about wrong hits stays. An answer that is being generated meanwhile may be stored
-    afterwards.
+    They are generated anew when they are asked for. What the cache has learnt about wrong hits stays. An answer that is
+    being generated meanwhile may be stored afterwards.
     """
     what: dict[str, Any] = {
         name: given for name, given in (("all", everything), ("model", model), ("tag", tag)) if given
     }
     if len(what) != 1:
         raise click.UsageError("say what to drop, once: --all, --model NAME or --tag KEY=VALUE")
-    request = pb.InvalidateCacheRequest(**what)
+    if revision and not model:
+        raise click.UsageError("--revision goes with --model NAME")
+    request = pb.InvalidateCacheRequest(model_revision=revision, **what)
     dropped = ask(place(**router), lambda client: client.invalidate_cache(request))
     if as_json:
         print_json({"dropped": dropped})

@@ -50,12 +50,13 @@ class CacheAdminServicer:
     async def InvalidateCache(self, request: pb.InvalidateCacheRequest, call: Call) -> pb.InvalidateCacheResponse:
         admin = administrator(call)
         what = request.WhichOneof("what")
-        forwarded = cache_pb2.InvalidateRequest(organisation=admin.organisation)
+        forwarded = cache_pb2.InvalidateRequest(organisation=admin.organisation, model_revision=request.model_revision)
         if what:
             setattr(forwarded, what, getattr(request, what))
         dropped = (await self._ask(_INVALIDATE, forwarded)).dropped
         # Of what the cache has taken, so neither is longer than a label.
         named = "all answers" if request.all else f"answers of {what} {getattr(request, str(what))}"
+        named += f", revision {request.model_revision}" if request.model_revision else ""
         self._audit.changed(admin, "InvalidateCache", f"{named}: {dropped} dropped")
         return pb.InvalidateCacheResponse(dropped=dropped)
 

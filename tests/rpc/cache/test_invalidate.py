@@ -23,6 +23,8 @@ async def filled(cache: Served) -> Served:
     [
         (pb.InvalidateRequest(organisation="acme", all=True), 2, []),
         (pb.InvalidateRequest(organisation="acme", model="small"), 1, ["large"]),
+        (pb.InvalidateRequest(organisation="acme", model="small", model_revision="1"), 1, ["large"]),
+        (pb.InvalidateRequest(organisation="acme", model="small", model_revision="2"), 0, ["small", "large"]),
         (pb.InvalidateRequest(organisation="acme", tag="doc=1"), 1, ["large"]),
         (pb.InvalidateRequest(organisation="acme", tag="doc=2"), 0, ["small", "large"]),
         (pb.InvalidateRequest(organisation="nobody", all=True), 0, ["small", "large"]),
@@ -46,6 +48,7 @@ async def test_what_is_named_is_dropped_and_nothing_else(
         (pb.InvalidateRequest(organisation="acme", all=False), "what"),
         (pb.InvalidateRequest(organisation="acme", model=""), "what"),
         (pb.InvalidateRequest(organisation="acme", tag=""), "what"),
+        (pb.InvalidateRequest(organisation="acme", all=True, model_revision="1"), "model_revision"),
     ],
 )
 async def test_a_request_that_names_nothing_drops_nothing(

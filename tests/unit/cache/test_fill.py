@@ -55,6 +55,7 @@ async def test_an_answer_is_stored_with_all_its_parts_joined(filled: Filled) -> 
         whole=AnswerPart(("", "a", "b"), (2, 1, 1), logprobs, ("hm",)),
         usage=USAGE,
         model="small",
+        model_revision="1",
         tags=("doc=1",),
         created_at=filled.clock.now(),
         expires_at=filled.clock.now() + 60,

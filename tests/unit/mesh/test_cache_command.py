@@ -94,6 +94,14 @@ def test_one_thing_is_dropped_at_a_time(monkeypatch: pytest.MonkeyPatch, argumen
     assert "say what to drop, once" in shown.output
 
 
+def test_a_revision_is_one_of_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused, _ = run(monkeypatch, 1, "invalidate", "--all", "--revision", "2")
+    _, router = run(monkeypatch, 1, "invalidate", "--model", "small", "--revision", "2")
+
+    assert "--revision goes with --model" in refused.output
+    assert router.dropped == [pb.InvalidateCacheRequest(model="small", model_revision="2")]
+
+
 def test_what_was_dropped_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     shown, router = run(monkeypatch, 1_234, "invalidate", "--tag", "doc=1")
 

@@ -448,6 +448,7 @@ class InvalidateRequest(_message.Message):
     ALL_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     TAG_FIELD_NUMBER: _builtins.int
+    MODEL_REVISION_FIELD_NUMBER: _builtins.int
     organisation: _builtins.str
     """The organisation: nothing of another is touched."""
     all: _builtins.bool
@@ -456,6 +457,8 @@ class InvalidateRequest(_message.Message):
     """All answers of a model."""
     tag: _builtins.str
     """All answers with this tag."""
+    model_revision: _builtins.str
+    """With a model: only what this revision of its weights gave; empty: all of the model."""
     def __init__(
         self,
         *,
@@ -463,10 +466,11 @@ class InvalidateRequest(_message.Message):
         all: _builtins.bool = ...,
         model: _builtins.str = ...,
         tag: _builtins.str = ...,
+        model_revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "model", b"model", "tag", b"tag", "what", b"what"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "model", b"model", "organisation", b"organisation", "tag", b"tag", "what", b"what"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "model", b"model", "model_revision", b"model_revision", "organisation", b"organisation", "tag", b"tag", "what", b"what"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["all", "model", "tag"]  # noqa: Y015
     _WhichOneofArgType_what: _TypeAlias = _typing.Literal["what", b"what"]  # noqa: Y015

@@ -669,22 +669,26 @@ class InvalidateCacheRequest(_message.Message):
     ALL_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     TAG_FIELD_NUMBER: _builtins.int
+    MODEL_REVISION_FIELD_NUMBER: _builtins.int
     all: _builtins.bool
     """Everything of the organisation; true is the only value."""
     model: _builtins.str
     """All answers of a model."""
     tag: _builtins.str
     """All answers of requests with this label, as KEY=VALUE."""
+    model_revision: _builtins.str
+    """With a model: only what this revision of its weights gave; empty: all of the model."""
     def __init__(
         self,
         *,
         all: _builtins.bool = ...,
         model: _builtins.str = ...,
         tag: _builtins.str = ...,
+        model_revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "model", b"model", "tag", b"tag", "what", b"what"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "model", b"model", "tag", b"tag", "what", b"what"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "model", b"model", "model_revision", b"model_revision", "tag", b"tag", "what", b"what"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["all", "model", "tag"]  # noqa: Y015
     _WhichOneofArgType_what: _TypeAlias = _typing.Literal["what", b"what"]  # noqa: Y015
