@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from services.cache.domain.key import AnswerKey
 from services.cache.domain.model import Tier
 
 
@@ -15,5 +16,5 @@ class FixedThresholds:
     def threshold(self, organisation: str, tier: Tier) -> float:
         return self._least[tier]
 
-    def audits(self, organisation: str) -> bool:
+    def audits(self, key: AnswerKey) -> bool:
         return self.audit

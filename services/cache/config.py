@@ -11,8 +11,17 @@ from typing import Self
 from libs.errors import Reason, TokenwayError
 from libs.minilm import encoder_folder
 from libs.settings.schema import Settings
+from services.cache.domain.model import Tier
 
 _EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True, slots=True)
+class TierPolicy:
+    """How far an organisation's semantic hits go, and how many of the calibrated tier's may be wrong."""
+
+    tier: Tier
+    wrong_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +39,8 @@ class CacheConfig:
     max_entries: int = 100_000
     # Only looked into where someone needs it.
     encoder_folder: Path = Path("encoder")
-    # Of each organisation with a semantic tier: the most of its semantic hits that may be wrong.
-    wrong_shares: Mapping[str, float] = field(default_factory=dict)
+    # Of each organisation with a semantic tier.
+    tiers: Mapping[str, TierPolicy] = field(default_factory=dict)
     # The router waits 20 ms for a verdict. This is the most that a Fill, which nobody waits for, may take of Redis at a
     # time; and more than a pause of this process, which must not pass for an outage of Redis.
     redis_timeout_seconds: float = 0.25
@@ -49,15 +58,17 @@ class CacheConfig:
             semantic_seconds=settings.services.router.cache_semantic_seconds,
             max_entries=section.max_entries,
             encoder_folder=encoder_folder(environment),
-            wrong_shares={
-                each.name: each.cache.wrong_share for each in settings.organisations if each.cache.is_semantic
+            tiers={
+                each.name: TierPolicy(Tier[each.cache.tier.upper()], each.cache.wrong_share)
+                for each in settings.organisations
+                if each.cache.is_semantic
             },
         )
 
     @property
     def semantic(self) -> bool:
         """Does anyone need the encoder and the index?"""
-        return bool(self.wrong_shares)
+        return bool(self.tiers)
 
 
 def _redis_url(settings: Settings) -> str:

@@ -15,25 +15,31 @@ from libs.rpc.runtime import Runtime
 from libs.rpc.server import RpcServer
 from services.cache.adapters.faiss_index import FaissIndex
 from services.cache.adapters.onnx_encoder import OnnxEncoder
+from services.cache.adapters.prometheus_calibration import CalibrationCollector
 from services.cache.adapters.prometheus_index import IndexCollector
 from services.cache.adapters.prometheus_stats import StatsCollector
 from services.cache.adapters.redis_answers import RedisAnswers
+from services.cache.adapters.redis_labels import RedisLabels
 from services.cache.adapters.redis_outages import Outages
 from services.cache.adapters.redis_replica import Replica
 from services.cache.adapters.redis_served_hits import RedisServedHits
 from services.cache.config import CacheConfig
 from services.cache.domain.bad_hit import ReportBadHit
+from services.cache.domain.calibration import Calibration
 from services.cache.domain.explain import Explain
+from services.cache.domain.figures import ReadFigures
 from services.cache.domain.fill import Fill
 from services.cache.domain.hit_log import HitLog
+from services.cache.domain.labelling import Labelling
 from services.cache.domain.lexical_guard.guard import objection
 from services.cache.domain.lookup import Lookup
 from services.cache.domain.meaning import Meanings
-from services.cache.domain.ports import AnswerStore, Encoder, ServedHits, VectorIndex
+from services.cache.domain.ports import AnswerStore, Encoder, Labels, ServedHits, VectorIndex
 from services.cache.domain.remembered import RememberedEmbeddings
 from services.cache.domain.semantic import Semantic
 from services.cache.domain.stats import Stats
-from services.cache.domain.tier_thresholds import TierThresholds
+from services.cache.domain.thresholds import LearntThresholds, SemanticPolicy
+from services.cache.domain.verifier import SameAnswer
 from services.cache.transport.servicer import CacheServicer, cache_routes
 
 
@@ -43,6 +49,8 @@ class _Near:
 
     encoder: Encoder
     index: VectorIndex
+    labels: Labels
+    thresholds: LearntThresholds
 
 
 @asynccontextmanager
@@ -52,6 +60,7 @@ async def serve(
     runtime: Runtime,
     answers: AnswerStore | None = None,
     served: ServedHits | None = None,
+    labels: Labels | None = None,
     encoder: Encoder | None = None,
     index: VectorIndex | None = None,
 ) -> AsyncIterator[RpcServer]:
@@ -61,21 +70,31 @@ async def serve(
     """
     async with AsyncExitStack() as stack:
         stats = Stats()
-        near = _near(config, runtime, stack, encoder, index) if config.semantic else None
-        if answers is None or served is None:
+        if not config.semantic:
+            encoder = None
+        elif encoder is None:
+            encoder = stack.enter_context(OnnxEncoder(config.encoder_folder))
+        if answers is None or served is None or labels is None:
             redis, outages = await stack.enter_async_context(_redis(config))
+            fingerprint = encoder.fingerprint if encoder else ""
+            answers = _redis_answers(redis, outages, runtime, stats, fingerprint)
             served = RedisServedHits(redis=redis, outages=outages)
-            answers = _redis_answers(redis, outages, runtime, stats, near)
+            labels = RedisLabels(redis=redis, outages=outages, encoder=fingerprint)
+        background = await stack.enter_async_context(Background(drain_seconds=config.drain_seconds))
+        near = _near(config, runtime, background, encoder, index, labels) if encoder else None
         replica = await _follow(config, near, stack) if near and index is None else None
-        for collector in (StatsCollector(stats), IndexCollector(index=near.index if near else None, replica=replica)):
+        for collector in (
+            StatsCollector(stats),
+            IndexCollector(index=near.index if near else None, replica=replica),
+            CalibrationCollector(near.thresholds if near else None),
+        ):
             runtime.registry.register(collector)
             stack.callback(runtime.registry.unregister, collector)
-        background = await stack.enter_async_context(Background(drain_seconds=config.drain_seconds))
         hits = HitLog(served=served, background=background)
         server = RpcServer(
             name="cache",
             listen=config.listen,
-            routes=cache_routes(_servicer(config, runtime, stats, answers, hits, near)),
+            routes=cache_routes(_servicer(config, runtime, stats, answers, hits, background, near)),
             runtime=runtime,
             drain_seconds=config.drain_seconds,
         )
@@ -83,10 +102,16 @@ async def serve(
 
 
 def _servicer(
-    config: CacheConfig, runtime: Runtime, stats: Stats, answers: AnswerStore, hits: HitLog, near: _Near | None
+    config: CacheConfig,
+    runtime: Runtime,
+    stats: Stats,
+    answers: AnswerStore,
+    hits: HitLog,
+    background: Background,
+    near: _Near | None,
 ) -> CacheServicer:
-    meanings = Meanings(encoder=RememberedEmbeddings(near.encoder)) if near else None
-    semantic = _semantic(runtime, stats, answers, near.index, meanings) if near and meanings else None
+    meanings = Meanings(encoder=near.encoder) if near else None
+    semantic = _semantic(runtime, stats, answers, near, meanings) if near and meanings else None
     return CacheServicer(
         lookup=Lookup(
             answers=answers,
@@ -102,34 +127,54 @@ def _servicer(
             chance=random.Random().random,  # noqa: S311 # spreads expiry; nothing secret
             max_answer_bytes=config.max_answer_bytes,
             meanings=meanings,
+            labelling=_labelling(near, semantic, background) if near and semantic else None,
         ),
         explain=Explain(answers=answers, semantic=semantic),
         answers=answers,
-        stats=stats,
+        figures=ReadFigures(stats=stats, answers=answers, thresholds=near.thresholds if near else None),
         hits=hits,
-        bad_hits=ReportBadHit(answers=answers, log=hits, stats=stats),
+        bad_hits=ReportBadHit(answers=answers, log=hits, stats=stats, labels=near.labels if near else None),
     )
 
 
-def _semantic(runtime: Runtime, stats: Stats, answers: AnswerStore, index: VectorIndex, meanings: Meanings) -> Semantic:
+def _semantic(runtime: Runtime, stats: Stats, answers: AnswerStore, near: _Near, meanings: Meanings) -> Semantic:
     return Semantic(
         answers=answers,
-        index=index,
+        index=near.index,
         meanings=meanings,
         guard=objection,
-        thresholds=TierThresholds(),
+        thresholds=near.thresholds,
         clock=runtime.clock,
         stats=stats,
     )
 
 
+def _labelling(near: _Near, semantic: Semantic, background: Background) -> Labelling:
+    return Labelling(
+        semantic=semantic,
+        verifier=SameAnswer(encoder=near.encoder, guard=objection),
+        thresholds=near.thresholds,
+        labels=near.labels,
+        background=background,
+    )
+
+
 def _near(
-    config: CacheConfig, runtime: Runtime, stack: AsyncExitStack, encoder: Encoder | None, index: VectorIndex | None
+    config: CacheConfig,
+    runtime: Runtime,
+    background: Background,
+    encoder: Encoder,
+    index: VectorIndex | None,
+    labels: Labels,
 ) -> _Near:
-    encoder = encoder or stack.enter_context(OnnxEncoder(config.encoder_folder))
     if index is None:
         index = FaissIndex(dimensions=encoder.dimensions, max_entries=config.max_entries, clock=runtime.clock)
-    return _Near(encoder, index)
+    policies = {
+        name: SemanticPolicy(each.tier, Calibration(wrong_share=each.wrong_share, false_equal=SameAnswer.false_equal))
+        for name, each in config.tiers.items()
+    }
+    thresholds = LearntThresholds(labels=labels, policies=policies, background=background, clock=runtime.clock)
+    return _Near(RememberedEmbeddings(encoder), index, labels, thresholds)
 
 
 @asynccontextmanager
@@ -143,13 +188,13 @@ async def _redis(config: CacheConfig) -> AsyncIterator[tuple[Redis, Outages]]:
         await redis.aclose()
 
 
-def _redis_answers(redis: Redis, outages: Outages, runtime: Runtime, stats: Stats, near: _Near | None) -> RedisAnswers:
+def _redis_answers(redis: Redis, outages: Outages, runtime: Runtime, stats: Stats, encoder: str) -> RedisAnswers:
     return RedisAnswers(
         redis=redis,
         outages=outages,
         clock=runtime.clock,
         unreadable=stats.found_unreadable,
-        encoder=near.encoder.fingerprint if near else "",
+        encoder=encoder,
     )
 
 

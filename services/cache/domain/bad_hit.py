@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from services.cache.domain.calibration import NOTHING_IS_NEAR, label
+from services.cache.domain.found import Kind
 from services.cache.domain.hit_log import HitLog
 from services.cache.domain.model import Principal
-from services.cache.domain.ports import AnswerStore
+from services.cache.domain.ports import AnswerStore, Labels
 from services.cache.domain.served_hit import ServedHit
 from services.cache.domain.stats import Stats
 
 
 class ReportBadHit:
-    """Evicts the answer."""
+    """Evicts the answer; one that the semantic tier found is a label too. Without `labels` nothing is learnt."""
 
-    def __init__(self, *, answers: AnswerStore, log: HitLog, stats: Stats) -> None:
+    def __init__(self, *, answers: AnswerStore, log: HitLog, stats: Stats, labels: Labels | None) -> None:
         self._answers = answers
         self._log = log
         self._stats = stats
+        self._labels = labels
 
     async def report(self, principal: Principal, request_id: str, *, of_anyone: bool) -> bool:
         """Whether an answer was evicted: False where there is none any more, and for what the principal did not get.
@@ -30,6 +33,7 @@ class ReportBadHit:
         # Last, and told to one alone: whoever was interrupted before may say it again, and it is counted once.
         if await self._log.forget(hit):
             self._stats.reported(principal.organisation)
+            await self._learn(hit)
         return evicted
 
     async def _evict(self, hit: ServedHit) -> bool:
@@ -38,3 +42,9 @@ class ReportBadHit:
         if stored is None or stored.source_request_id != hit.source_request_id:
             return False
         return await self._answers.evict(hit.key)
+
+    async def _learn(self, hit: ServedHit) -> None:
+        """It weighs as an audited hit, and right ones are never reported: the wrong share is rather overestimated."""
+        learnt = label(hit.similarity, wrong=True, threshold=NOTHING_IS_NEAR)
+        if self._labels is not None and hit.kind is Kind.SEMANTIC and learnt is not None:
+            await self._labels.add(hit.key.organisation, learnt)

@@ -10,6 +10,7 @@ from libs.money import Usage
 from services.cache.domain.draft import Draft, FillEvent, FillOrder
 from services.cache.domain.eligibility import bypass_reason
 from services.cache.domain.key import exact_key
+from services.cache.domain.labelling import Labelling
 from services.cache.domain.meaning import Meaning, Meanings
 from services.cache.domain.model import StoredAnswer
 from services.cache.domain.ports import AnswerStore
@@ -31,6 +32,7 @@ class Fill:
         chance: Callable[[], float],
         max_answer_bytes: int,
         meanings: Meanings | None = None,
+        labelling: Labelling | None = None,
     ) -> None:
         self._answers = answers
         self._clock = clock
@@ -38,6 +40,7 @@ class Fill:
         self._chance = chance
         self._max_answer_bytes = max_answer_bytes
         self._meanings = meanings
+        self._labelling = labelling
 
     async def store(self, events: AsyncIterator[FillEvent]) -> FillResult:
         """Takes an order, parts of an answer and its end, in that order and to the end of the stream.
@@ -68,7 +71,10 @@ class Fill:
             return FillResult.UNFINISHED
         meaning = await self._meaning(order)
         answer = self._answer(order, draft, draft.end.usage, meaning)
-        await self._answers.put(exact_key(order.question), answer, vector=meaning.vector if meaning else b"")
+        key = exact_key(order.question)
+        await self._answers.put(key, answer, vector=meaning.vector if meaning else b"")
+        if meaning and self._labelling:
+            self._labelling.stored(order.question, order.tier, key, answer)
         return FillResult.STORED
 
     async def _meaning(self, order: FillOrder) -> Meaning | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from services.cache.domain.calibration import Label, Learnt
 from services.cache.domain.found import Hit, SemanticMiss
 from services.cache.domain.key import AnswerKey
 from services.cache.domain.model import Question, StoredAnswer, Tier
@@ -205,6 +206,25 @@ class LexicalGuard(Protocol):
         ...
 
 
+class Labels(Protocol):
+    """What calibration has learnt, by organisation, of one encoder: counts that outlive processes and are shared.
+
+    Nothing of one organisation is seen for another. Any call may raise SERVICE_UNAVAILABLE.
+    """
+
+    async def add(self, organisation: str, label: Label) -> None:
+        """One more of its kind."""
+        ...
+
+    async def prove(self, organisation: str, threshold: float) -> None:
+        """Remembers which threshold has been proven, in place of what was."""
+        ...
+
+    async def learnt(self, organisation: str) -> Learnt:
+        """All labels, and the threshold that was proven last; nothing is near where none was."""
+        ...
+
+
 class Thresholds(Protocol):
     """How near a stored question must be, and which hits are answered anew to see whether they would be right."""
 
@@ -212,6 +232,19 @@ class Thresholds(Protocol):
         """The least cosine; above 1 while nothing is near enough. At once: nothing is read for it."""
         ...
 
-    def audits(self, organisation: str) -> bool:
-        """Whether this hit is to be answered anew: drawn for each."""
+    def audits(self, key: AnswerKey) -> bool:
+        """Whether this question, if it would be a hit, is to be answered anew: always, or never."""
+        ...
+
+
+class Verifier(Protocol):
+    """Says whether two answers are the same, to whoever asked."""
+
+    @property
+    def false_equal(self) -> float:
+        """The share of answers that differ and are taken for the same, at most: measured."""
+        ...
+
+    async def same(self, fresh: StoredAnswer, stored: StoredAnswer) -> bool | None:
+        """None where it cannot tell, or has no time."""
         ...

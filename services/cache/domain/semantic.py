@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from libs.clock import Clock
 from libs.errors import TokenwayError
 from services.cache.domain.found import Hit, Kind, SemanticMiss
-from services.cache.domain.key import AnswerKey
+from services.cache.domain.key import AnswerKey, exact_key
 from services.cache.domain.meaning import Meaning, Meanings
 from services.cache.domain.model import Question, StoredAnswer, Tier
 from services.cache.domain.ports import AnswerStore, LexicalGuard, Thresholds, VectorIndex
@@ -92,7 +92,7 @@ class Semantic:
             return SemanticMiss(SemanticResult.FAILED, threshold)
         if nearest is None:
             return SemanticMiss(SemanticResult.NONE, threshold)
-        refusal = self._refusal(organisation, nearest, threshold)
+        refusal = self._refusal(question, nearest, threshold)
         if refusal is not None:
             return SemanticMiss(
                 refusal, threshold, (nearest.objection or "") if refusal is SemanticResult.GUARD else ""
@@ -100,13 +100,13 @@ class Semantic:
         age_seconds = max(0.0, self._clock.now() - nearest.answer.created_at)
         return Hit(nearest.answer, age_seconds, Kind.SEMANTIC, nearest.similarity, threshold, nearest.key)
 
-    def _refusal(self, organisation: str, nearest: Candidate, threshold: float) -> SemanticResult | None:
+    def _refusal(self, question: Question, nearest: Candidate, threshold: float) -> SemanticResult | None:
         if nearest.similarity < threshold:
             return SemanticResult.THRESHOLD
         if nearest.objection is not None:
             self._stats.vetoed(nearest.objection)
             return SemanticResult.GUARD
-        return SemanticResult.AUDIT if self._thresholds.audits(organisation) else None
+        return SemanticResult.AUDIT if self._thresholds.audits(exact_key(question)) else None
 
     async def _nearest(self, organisation: str, meaning: Meaning) -> Candidate | None:
         async with aclosing(self._candidates(organisation, meaning, limit=_LOOKED_UP)) as candidates:

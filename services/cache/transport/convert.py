@@ -11,10 +11,11 @@ from libs.rpc.generation import discard_unknown_fields, question_from_proto
 from libs.rpc.money import usage_to_proto
 from services.cache.domain.draft import FillEvent, FillOrder, NotUnderstood
 from services.cache.domain.explain import Explanation
+from services.cache.domain.figures import Figures
 from services.cache.domain.found import Bypass, Found, Hit, Kind, LookupEvent, Miss
 from services.cache.domain.model import AnswerEnd, AnswerPart, Principal, Question, Scope, Tier
 from services.cache.domain.ports import Everything, OfModel, Selection, WithTag
-from services.cache.domain.stats import Counts, FillResult, SemanticResult, Verdict
+from services.cache.domain.stats import FillResult, SemanticResult, Verdict
 from services.cache.transport import convert_answer
 from tokenway.cache.v1 import cache_pb2 as pb
 from tokenway.common.v1 import money_pb2, principal_pb2
@@ -174,15 +175,19 @@ def explanation_to_proto(explanation: Explanation) -> pb.ExplainResponse:
     )
 
 
-def counts_to_proto(counts: Counts, *, entries: int) -> pb.GetStatsResponse:
-    """What this process counts, and how many answers are stored."""
+def figures_to_proto(figures: Figures) -> pb.GetStatsResponse:
+    counts, estimate = figures.counts, figures.standing.estimate
     return pb.GetStatsResponse(
         lookups=counts.cacheable_lookups,
         hits=counts.lookups[Verdict.HIT],
         fills=counts.fills[FillResult.STORED],
         bypassed=counts.lookups[Verdict.BYPASS],
         reported=counts.reported,
-        entries=entries,
+        entries=figures.entries,
+        estimated_wrong_share=estimate.wrong_share,
+        wrong_share_upper_bound=estimate.upper_bound,
+        labels=estimate.labels,
+        calibrated_threshold=figures.standing.threshold,
         semantic_hits=counts.semantic[SemanticResult.HIT],
         semantic_shed=counts.semantic[SemanticResult.SHED],
         audited=counts.semantic[SemanticResult.AUDIT],

@@ -9,11 +9,11 @@ from libs.rpc.call import Call
 from libs.rpc.routes import Route, routes
 from services.cache.domain.bad_hit import ReportBadHit
 from services.cache.domain.explain import Explain
+from services.cache.domain.figures import ReadFigures
 from services.cache.domain.fill import Fill
 from services.cache.domain.hit_log import HitLog
 from services.cache.domain.lookup import Lookup
 from services.cache.domain.ports import AnswerStore
-from services.cache.domain.stats import Stats
 from services.cache.transport import convert, spans
 from tokenway.cache.v1 import cache_pb2 as pb
 
@@ -28,7 +28,7 @@ class CacheServicer:
         fill: Fill,
         explain: Explain,
         answers: AnswerStore,
-        stats: Stats,
+        figures: ReadFigures,
         hits: HitLog,
         bad_hits: ReportBadHit,
     ) -> None:
@@ -36,7 +36,7 @@ class CacheServicer:
         self._fill = fill
         self._explain = explain
         self._answers = answers
-        self._stats = stats
+        self._figures = figures
         self._hits = hits
         self._bad_hits = bad_hits
 
@@ -72,8 +72,7 @@ class CacheServicer:
         return convert.explanation_to_proto(explanation)
 
     async def GetStats(self, request: pb.GetStatsRequest, call: Call) -> pb.GetStatsResponse:
-        counts, named = self._stats.counts(request.organisation), request.organisation
-        return convert.counts_to_proto(counts, entries=await self._answers.count(named) if named else 0)
+        return convert.figures_to_proto(await self._figures.of(request.organisation))
 
 
 def cache_routes(servicer: CacheServicer) -> tuple[Route, ...]:

@@ -16,10 +16,12 @@ from libs.rpc.method import Method, method
 from libs.testing.answers import InMemoryAnswers
 from libs.testing.clock import ManualClock
 from libs.testing.encoder import WordCounter
+from libs.testing.labels import InMemoryLabels
 from libs.testing.runtime import Recorded, recorded_runtime
 from libs.testing.served_hits import InMemoryServedHits
 from libs.testing.vector_index import InMemoryIndex
-from services.cache.config import CacheConfig
+from services.cache.config import CacheConfig, TierPolicy
+from services.cache.domain.model import Tier
 from services.cache.domain.ports import AnswerStore, VectorIndex
 from services.cache.server import serve
 from tokenway.cache.v1 import cache_pb2 as pb
@@ -78,6 +80,7 @@ class Served:
     clock: ManualClock
     # As long as the test gave no store of its own.
     answers: InMemoryAnswers
+    labels: InMemoryLabels
 
     async def lookup(
         self, asks: pb.Question | None = None, *, tier: int = 0, request_id: str = ""
@@ -112,6 +115,7 @@ async def serving(
     redis_url: str = "",
     answers: AnswerStore | None = None,
     semantic: bool = False,
+    tier: Tier = Tier.BALANCED,
     index: VectorIndex | None = None,
 ) -> AsyncIterator[Served]:
     """A cache over answers in memory, over those that are given, or over a Redis.
@@ -121,6 +125,7 @@ async def serving(
     clock, recorded = ManualClock(), recorded_runtime(service="cache")
     if index is None and not redis_url:
         index = InMemoryIndex(max_entries=100, clock=clock)
+    labels = InMemoryLabels()
     in_memory = InMemoryAnswers(clock=clock, index=index)
     runtime = replace(recorded.runtime, clock=clock)
     config = CacheConfig(
@@ -130,13 +135,15 @@ async def serving(
         redis_url=redis_url,
         max_answer_bytes=MAX_ANSWER_BYTES,
         semantic_seconds=5,
-        wrong_shares={"acme": 0.05} if semantic else {},
+        tiers={"acme": TierPolicy(tier, 0.05)} if semantic else {},
     )
-    stores: dict[str, Any] = {} if redis_url else {"answers": answers or in_memory, "served": InMemoryServedHits()}
+    stores: dict[str, Any] = (
+        {} if redis_url else {"answers": answers or in_memory, "served": InMemoryServedHits(), "labels": labels}
+    )
     async with serve(config, runtime=runtime, encoder=WordCounter(), index=index, **stores) as server:
         client = runtime.client(server.address, service="cache")
         try:
-            yield Served(client, recorded, clock, in_memory)
+            yield Served(client, recorded, clock, in_memory, labels)
         finally:
             await client.close()
 

@@ -41,9 +41,12 @@ async def test_the_counters_count_lookups_and_no_explanations(cache: Served) -> 
     await cache.lookup(question(temperature=1))
     await cache.lookup(question(organisation="globex"))
     await explain(cache, question())
+    learnt = pb.GetStatsResponse(wrong_share_upper_bound=1, calibrated_threshold=2)  # nothing
     of_all = pb.GetStatsResponse(lookups=3, hits=1, fills=1, bypassed=1)
     of_acme = pb.GetStatsResponse(lookups=2, hits=1, fills=1, bypassed=1, entries=1)
+    for each in (of_all, of_acme):
+        each.MergeFrom(learnt)
     assert await cache.unary(GET_STATS, pb.GetStatsRequest()) == of_all
     assert await cache.unary(GET_STATS, pb.GetStatsRequest(organisation="acme")) == of_acme
-    assert await cache.unary(GET_STATS, pb.GetStatsRequest(organisation="nobody")) == pb.GetStatsResponse()
+    assert await cache.unary(GET_STATS, pb.GetStatsRequest(organisation="nobody")) == learnt
     assert cache.recorded.sample("llm_cache_hit_rate") == pytest.approx(1 / 3)

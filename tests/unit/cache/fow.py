@@ -14,6 +14,7 @@ from libs.generation.question import Conversation, Message, Role, Sampling, Text
 from libs.generation.question import Question as Input
 from libs.testing.answers import InMemoryAnswers
 from libs.testing.clock import ManualClock
+from libs.testing.thresholds import FixedThresholds
 from services.cache.adapters.faiss_index import FaissIndex
 from services.cache.domain.fill import Fill
 from services.cache.domain.key import exact_key, last_user_text
@@ -23,7 +24,6 @@ from services.cache.domain.model import Question, Tier
 from services.cache.domain.ports import Encoder, Everything
 from services.cache.domain.semantic import Semantic
 from services.cache.domain.stats import FillResult, Stats
-from services.cache.domain.tier_thresholds import TierThresholds
 from tests.unit.cache.questions import STOP, asked, order, part, question, streamed
 
 SHIPPED = Path("tests/data/semantic-cache")
@@ -66,7 +66,7 @@ class Judge:
             index=index,
             meanings=meanings,
             guard=objection,
-            thresholds=TierThresholds(),
+            thresholds=FixedThresholds(),
             clock=clock,
             stats=stats,
         )

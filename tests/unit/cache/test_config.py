@@ -6,7 +6,8 @@ import pytest
 
 from libs.errors import TokenwayError
 from libs.settings.schema import Settings
-from services.cache.config import CacheConfig
+from services.cache.config import CacheConfig, TierPolicy
+from services.cache.domain.model import Tier
 
 MODEL = {
     "name": "small",
@@ -48,18 +49,18 @@ def test_the_rest_is_the_file_s() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "wrong_shares"),
+    ("policy", "tiers"),
     [
         ({}, {}),
-        ({"tier": "balanced"}, {"acme": 0.05}),
-        ({"tier": "calibrated", "wrong_share": 0.01}, {"acme": 0.01}),
+        ({"tier": "balanced"}, {"acme": TierPolicy(Tier.BALANCED, 0.05)}),
+        ({"tier": "calibrated", "wrong_share": 0.01}, {"acme": TierPolicy(Tier.CALIBRATED, 0.01)}),
         ({"tier": "balanced", "enabled": False}, {}),
     ],
 )
 def test_the_semantic_tier_is_there_for_the_organisations_that_have_one(
-    policy: dict[str, object], wrong_shares: dict[str, float]
+    policy: dict[str, object], tiers: dict[str, TierPolicy]
 ) -> None:
     organisations = [{"name": "acme", "cache": policy}, {"name": "globex"}]
     given = {"models": [MODEL], "organisations": organisations, "stores": {"redis_url": "redis://one"}}
     config = CacheConfig.from_settings(Settings.model_validate(given))
-    assert (config.wrong_shares, config.semantic) == (wrong_shares, bool(wrong_shares))
+    assert (config.tiers, config.semantic) == (tiers, bool(tiers))
