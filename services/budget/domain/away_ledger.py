@@ -97,7 +97,8 @@ class AwayLedger:
     async def release(self, organisation: str, reservation: ReservationId) -> int:
         known = self._arrear(organisation, reservation)
         if known is None:
-            return await self._elsewhere(organisation, self._inner.release(organisation, reservation))
+            # Found nowhere it is done with: whoever was refused gives back what there never was.
+            return await self._noted(self._inner.release(organisation, reservation))
         if known.state == "settled":
             return 0
         await self._ended(replace(known, state="released"))

@@ -308,6 +308,14 @@ async def test_no_organisation_ends_anothers(replica: Replica) -> None:
     assert replica.told.micro_usd == 1_000
 
 
+async def test_who_was_refused_gives_back_nothing_and_is_done(replica: Replica) -> None:
+    replica.away()
+    await refused(replica.ledger.reserve(asked(most=CAP)), Reason.BUDGET_UNAVAILABLE)
+    replica.back()
+
+    await refused(replica.ledger.release(OPEN, ReservationId("r1")), Reason.RESERVATION_NOT_FOUND)
+
+
 async def test_what_the_ledger_gave_is_not_taken_over(replica: Replica) -> None:
     await replica.ledger.reserve(asked())
     replica.away()
@@ -327,7 +335,6 @@ async def test_what_another_replica_admitted_is_to_be_asked_for_again_as_long_as
     for doing in (
         replica.ledger.extend(extended("of another")),
         replica.ledger.settle(settled("of another")),
-        replica.ledger.release(OPEN, ReservationId("of another")),
     ):
         await refused(doing, Reason.BUDGET_UNAVAILABLE)
     await refused(replica.ledger.settle(settled("of another", organisation=CLOSED)), Reason.RESERVATION_NOT_FOUND)
