@@ -154,6 +154,7 @@ class AwayLedger:
         except TokenwayError:
             self._arrears.apply(replace(arrear, state="released"))
             self._arrears.apply(Booked(*arrear.name))
+            del self._expires_at[arrear.name]
             raise
         self._watcher.decided("admitted")
         return lease
@@ -170,8 +171,8 @@ class AwayLedger:
         return self._clock.monotonic() + self._lease_seconds
 
     async def _ended(self, arrear: Arrear) -> None:
-        await self._write(arrear)
         self._expires_at.pop(arrear.name, None)
+        await self._write(arrear)
 
     async def _write(self, line: Line) -> None:
         """Counts at once, so that nobody else takes the same room; on disk when it returns."""
@@ -181,9 +182,11 @@ class AwayLedger:
 
     async def _presume(self) -> None:
         now = self._clock.monotonic()
-        for each in self._arrears.all():
-            if each.state == "open" and self._expires_at[each.name] <= now:
-                await self._ended(replace(each, state="expired"))
+        for name in [name for name, expires_at in self._expires_at.items() if expires_at <= now]:
+            # As it stands by now: its router may have spoken while another was written down.
+            arrear = self._arrears.of(name)
+            if arrear is not None and arrear.state == "open":
+                await self._ended(replace(arrear, state="expired"))
 
     async def _book_all(self) -> None:
         """Of those that have ended; stops where the ledger is away again, and the next sweep goes on there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -59,9 +60,12 @@ class Journal(InMemoryJournal):
     def __init__(self, step: Callable[[], None]) -> None:
         super().__init__()
         self._step = step
+        self.is_slow = False
 
     async def append(self, line: Any) -> None:
         self._step()
+        if self.is_slow:
+            await asyncio.sleep(0)
         await super().append(line)
         self._step()
 
@@ -382,6 +386,23 @@ async def test_a_silent_routers_lease_is_presumed_and_its_late_word_lowers_that(
     assert presumed == 100 + 1_000
     assert (before_it_is_booked.cost_micro_usd, after_it_is_booked.cost_micro_usd) == (100, 100)
     assert replica.spent() == 200
+
+
+async def test_a_router_that_speaks_while_others_are_presumed_is_heard(replica: Replica) -> None:
+    replica.away()
+    for name in ("r1", "r2"):
+        await replica.ledger.reserve(asked(name))
+    replica.back()
+    replica.clock.advance(LEASE_SECONDS)
+    replica.journal.is_slow = True
+
+    sweeping = asyncio.create_task(replica.ledger.sweep())
+    await asyncio.sleep(0)  # to the line about r1
+    receipt = await replica.ledger.settle(settled("r2"))
+    await sweeping
+
+    assert receipt.cost_micro_usd == 100
+    assert replica.spent() == 1_000 + 100
 
 
 async def test_what_a_frozen_ledger_heard_all_the_same_is_given_back(replica: Replica) -> None:
