@@ -32,7 +32,10 @@ _MARGIN_SECONDS = 5.0
 # Short leases, as tests have them, keep most of their life.
 _MARGIN_SHARE = 0.2
 _RENEW_SHARE = 0.5
-_UNREACHABLE = frozenset({Reason.SERVICE_UNAVAILABLE, Reason.OUT_OF_TIME, Reason.INTERNAL, Reason.DRAINING})
+# CANCELLED by the budget, whose drain was over or whose connection closed: our own caller's leaving is no error.
+_UNREACHABLE = frozenset(
+    {Reason.SERVICE_UNAVAILABLE, Reason.OUT_OF_TIME, Reason.INTERNAL, Reason.DRAINING, Reason.CANCELLED}
+)
 
 
 class BudgetClient:
