@@ -349,7 +349,7 @@ class InMemoryLedger:
         lower = {kind: min(held.presumed.get(kind, 0), max(0, held.booked(kind) - most)) for kind, most in said.items()}
         held.receipt = replace(receipt_of(held), why=why, uncovered_micro_usd=uncovered)
         held.book({kind: -most for kind, most in lower.items()}, held.closed_ms)
-        if lower.get(Kind.MONEY):
+        if any(lower.values()):
             held.receipt = replace(
                 held.receipt,
                 usage=usage,
@@ -357,7 +357,8 @@ class InMemoryLedger:
                 outcome=Outcome.CORRECTED,
                 booked_at_seconds=now / 1000,
             )
-            self._write(held, ((held.part_ms // 60_000, -lower[Kind.MONEY]),))
+            money = lower.get(Kind.MONEY, 0)
+            self._write(held, ((held.part_ms // 60_000, -money),) if money else ())
         return lower.get(Kind.MONEY, 0)
 
     def begin(self, organisation: str) -> int:

@@ -388,7 +388,7 @@ async def test_a_free_model_is_counted_in_tokens_too(tried: Tried) -> None:
     receipt = await tried.ledger.settle(settled(reservation, used(40)))
 
     assert stands(tried, kind=Kind.OUTPUT_TOKENS) == (40, 0)
-    assert (receipt.outcome, receipt.cost_micro_usd) == (Outcome.PRESUMED, 0)
+    assert (receipt.outcome, receipt.cost_micro_usd, receipt.usage.output_tokens) == (Outcome.CORRECTED, 0, 40)
 
 
 # Concurrency

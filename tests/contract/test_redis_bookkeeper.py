@@ -14,8 +14,9 @@ import redis
 from libs.errors import TokenwayError
 from libs.testing.valkey import RedisServer
 from services.budget.adapters import redis_bookkeeper, redis_ledger, redis_verification
-from services.budget.domain.limits import WINDOWS, Limit
+from services.budget.domain.limits import WINDOWS, Account, Kind, Limit, Scope, why_uncounted
 from services.budget.domain.verification import Difference
+from services.budget.domain.windows import Window
 from tests.contract.ledgers import POLICY, Tried, in_redis
 from tests.contract.test_bookkeeper import ended, verified
 from tests.contract.test_ledger import ADA, BOB, KEY, asked, extended, settled, used
@@ -103,6 +104,94 @@ async def test_a_reservation_that_was_deleted_is_found(tried: Tried, raw: Any) -
     assert "key:ada day 20240228 reserved" in await names(tried)
 
 
+async def limited(tried: Tried) -> None:
+    """Limits that nobody reaches, of every kind by every window, for a key, its team and the organisation."""
+    for account in (KEY, Account(Scope.TEAM, "compilers"), Account(Scope.ORGANISATION)):
+        for kind in Kind:
+            for window in Window:
+                if not why_uncounted(kind, window):
+                    await tried.ledger.put_limit("acme", Limit(account, window, 10**9, kind))
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "expected"),
+    [
+        ("rate:key:ada:minute:requests", "spent", "key:ada requests minute used, by its parts"),
+        ("rate:key:ada:total:requests", "spent", "key:ada requests total used"),
+        ("rate:team:compilers:day:output_tokens", "reserved", "team:compilers output_tokens day reserved"),
+        ("rate:organisation::total:concurrency", "reserved", "organisation concurrency total reserved"),
+        ("rate:key:nobody:hour:input_tokens", "spent", "key:nobody input_tokens hour used, by its parts"),
+        ("spend:key:ada:minute:20240228T1015", "spent", "key:ada minute 20240228T1015 spent"),
+        ("spend:key:ada:minute:20240228T1015", "reserved", "key:ada minute 20240228T1015 reserved"),
+    ],
+)
+async def test_what_is_counted_for_a_limit_alone_is_held_against_the_ledger_too(
+    tried: Tried, raw: Any, name: str, field: str, expected: str
+) -> None:
+    await limited(tried)
+    await ended(tried)
+    await tried.ledger.reserve(asked())
+    assert await names(tried) == []
+    raw.hincrby(f"tw:{{acme}}:{name}", field, 7)
+
+    assert await names(tried) == [expected]
+
+
+async def test_a_bucket_that_somebody_changed_is_found(tried: Tried, raw: Any) -> None:
+    await limited(tried)
+    await ended(tried)
+    counter = "tw:{acme}:rate:key:ada:hour:output_tokens"
+    bucket = next(each for each in raw.hkeys(counter) if each.isdecimal())
+    raw.hincrby(counter, bucket, 7)
+    raw.hincrby(counter, "spent", 7)
+
+    assert await names(tried) == ["key:ada output_tokens hour used"]
+
+
+async def test_what_open_answers_may_want_is_held_against_them(tried: Tried, raw: Any) -> None:
+    await tried.ledger.reserve(asked())
+    assert await names(tried) == []
+    raw.hset("tw:{acme}:wanted", "key:ada", "901 900")
+    raw.hset("tw:{acme}:wanted", "key:nobody", "0 5")
+
+    found, _ = await verified(tried)
+
+    assert found == [
+        Difference("key:ada money wanted", 901, 900),
+        Difference("key:nobody output_tokens wanted", 5, 0),
+    ]
+
+
+async def test_limits_that_come_and_go_leave_no_difference(tried: Tried) -> None:
+    for _ in range(3):
+        opened = asked()
+        await tried.ledger.reserve(opened)
+        await limited(tried)
+        await tried.ledger.extend(extended(opened, 1, used(20)))
+        for each in await tried.ledger.limits("acme"):
+            await tried.ledger.remove_limit("acme", each.name)
+        tried.clock.advance(30)
+        await tried.ledger.extend(extended(opened, 2, used(40)))
+        await tried.ledger.settle(settled(opened, used(50)))
+        tried.clock.advance(45)
+
+        assert await names(tried) == []
+
+
+async def test_what_the_checkpoint_does_not_have_is_not_told(tried: Tried, raw: Any) -> None:
+    await limited(tried)
+    await ended(tried)
+    tried.clock.advance(36 * 86_400)
+    await tried.bookkeeper.trim()
+    await ended(tried)
+    # All that was ever used counts in a total, and the first receipt is gone; of a month there is all.
+    raw.hincrby("tw:{acme}:rate:key:ada:total:requests", "spent", 7)
+    assert await names(tried) == []
+    raw.hincrby("tw:{acme}:rate:key:ada:month:requests", "spent", 7)
+
+    assert await names(tried) == ["key:ada requests month used, by its parts"]
+
+
 async def test_a_checkpoint_that_somebody_changed_is_found(tried: Tried, raw: Any) -> None:
     await ended(tried)
     tried.clock.advance(36 * 86_400)
@@ -186,6 +275,13 @@ MUTANTS = [
     ("giving_back", "    write(draft, now)\n", "\n"),
     ("trim", "  add_to_checkpoint(receipt, now)\n", "\n"),
     ("trim", "  add_to_counters(receipt)\n", "\n"),
+    ("sliding", "bucket, counter.spent)", "bucket, counter.spent + 1)"),
+    ("sliding", "math.floor(counter.booked_ms / counter.bucket_ms)", "counter.oldest"),
+    ("counters", "'reserved', counter.reserved)\n  end\n  redis", "'reserved', 0)\n  end\n  redis"),
+    ("wanted", "sum(of[account].adds, more)", "more"),
+    ("reservations", "  want(record.accounts, negative(record.wanted))\n", "\n"),
+    ("reservations", "  want(record.accounts, record.wanted)\n", "\n"),
+    ("notes", "math.floor(booked_ms / 1000)", "math.floor(record.part_ms / 1000)"),
 ]
 
 
@@ -215,6 +311,7 @@ async def test_a_mistake_in_a_script_is_found(
 
 async def life(tried: Tried, redis_url: str) -> None:
     """Of everything a little, trimmed while its counters live; and once more, not trimmed."""
+    await limited(tried)
     await requests(tried)
     with redis.Redis.from_url(redis_url) as client:
         for name in client.keys("tw:{acme}:spend:*"):

@@ -88,6 +88,7 @@ class RedisBookkeeper:
                 names=self._names,
                 snapshot=self._snapshot,
                 timeout_seconds=self._timeout_seconds,
+                receipts_kept_seconds=self._old["kept_ms"] / 1000,
             )
             try:
                 async with aclosing(verification.findings()) as findings:

@@ -25,7 +25,10 @@ from services.budget.domain.receipt import Receipt, ReceiptPage, ReceiptQuery, S
 # What a script is asked: JSON by name.
 Asked = dict[str, Any]
 # What every verb's script begins with; lua/organisation.lua explains.
-_BEGINNING = ("calendar", "cost", "organisation", "amounts", "wanted", "sliding", "counters", "days", "reservations")
+_BEGINNING = (
+    *("calendar", "cost", "organisation", "amounts", "wanted", "sliding", "counters", "days", "notes"),
+    "reservations",
+)
 # What comes after it.
 _VERBS = {
     "reserve": ("limits", "opening", "reserve"),

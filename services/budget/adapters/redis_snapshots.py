@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.budget.domain.limits import Principal
+from services.budget.domain.limits import Kind, Principal, Scope
+from services.budget.domain.notes import Note, RateName, Where
 from services.budget.domain.spend import Spender, Spent
 from services.budget.domain.verification import Booked, CounterName, minutes
 from services.budget.domain.windows import Window
 
 Place = tuple[int, int]
 BEGINNING: Place = (0, 0)
+# The order of amounts in a reservation, in `wanted` and in a note: of lua/amounts.lua, wanted.lua and notes.lua.
+_AMOUNTS = (Kind.MONEY, Kind.INPUT_TOKENS, Kind.OUTPUT_TOKENS, Kind.REQUESTS, Kind.CONCURRENCY)
+WANTED = (Kind.MONEY, Kind.OUTPUT_TOKENS)
+_NOTED = (Kind.MONEY, Kind.REQUESTS, Kind.INPUT_TOKENS, Kind.OUTPUT_TOKENS)
+# The letters of a note: the first of scope and kind, the last of the window, for minute and month begin alike.
+_SCOPES = {str(each)[0]: str(each) for each in Scope}
+_KINDS = {str(each)[0]: each for each in Kind}
+_WINDOWS = {str(each)[-1]: each for each in Window}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +30,21 @@ class Open:
     """A reservation that is open: what earlier parts of its lease have booked, and what the live one holds."""
 
     booked: Booked
-    reserved_micro_usd: int
-    reserved_minute: int
+    reserved: Mapping[Kind, int]
+    reserved_second: int
+    # Where that is counted for a limit alone.
+    touched: tuple[RateName, ...]
+    # What may be wanted beyond it.
+    wanted: Mapping[Kind, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A counter for a limit alone: the sum that is kept, its buckets, and what is reserved."""
+
+    spent: int
+    buckets: Mapping[int, int]
+    reserved: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +57,25 @@ class Snapshot:
     # Of the last of them; None without any.
     last: Place | None
     counters: tuple[tuple[int, int] | None, ...]
+    rates: tuple[Rate, ...]
     opened: tuple[Open, ...]
+    # By account, what open answers may want.
+    wanted: Mapping[str, Mapping[Kind, int]]
     day: Mapping[Spender, Spent]
 
 
 def snapshot(reply: Sequence[Any], organisation: str) -> Snapshot:
-    now_ms, last_trimmed, receipts, counters, opened, day = reply
+    now_ms, last_trimmed, receipts, counters, rates, opened, wanted, day = reply
     return Snapshot(
         now_seconds=int(now_ms) / 1000,
         last_trimmed=place(last_trimmed),
         receipts=tuple(_receipt(_by_name(fields), organisation) for _, fields in receipts),
         last=place(receipts[-1][0]) if receipts else None,
         counters=tuple(_counter(*each) for each in counters),
+        rates=tuple(_rate(_by_name(each)) for each in rates),
         # One that somebody deleted is missing in the counters, and found there.
         opened=tuple(_open(each, organisation) for each in opened if each[0]),
+        wanted={account: _amounts(WANTED, text) for account, text in _by_name(wanted).items()},
         day=sums_of(_by_name(day)),
     )
 
@@ -85,24 +112,64 @@ def counter_key(name: CounterName) -> str:
     return f"spend:{name.account}:{name.window}:{name.identity}"
 
 
+def rate_name(name: str) -> RateName:
+    """Of `rate:key:ada:minute:requests`, as lua/counters.lua names it."""
+    _, scope, subject, window, kind = name.split(":")
+    return RateName(f"{scope}:{subject}", Kind(kind), Window(window))
+
+
+def rate_key(name: RateName) -> str:
+    """The reverse."""
+    return f"rate:{name.account}:{name.window}:{name.kind}"
+
+
 def _receipt(fields: Mapping[str, str], organisation: str) -> Booked:
     minute, _, measures = fields["counted"].partition(" ")
     return Booked(
         Principal(fields["key_id"], organisation, fields["user"], fields["team"]),
         fields["model"],
         tuple(minutes(fields["bookings"])),
+        tuple(_notes(fields["noted"])),
         int(minute or 0),
         spent(measures) if measures else Spent(),
     )
 
 
 def _open(values: Sequence[str], organisation: str) -> Open:
-    text, bookings, reserved, part_ms = values
+    text, bookings, noted, touched, reserved, wanted, part_ms = values
     asked = json.loads(text)
     principal = Principal(asked["key_id"], organisation, asked["user"], asked["team"])
-    # The money is the first of what is reserved.
-    micro_usd = int(reserved.partition(" ")[0])
-    return Open(Booked(principal, asked["model"], tuple(minutes(bookings))), micro_usd, int(part_ms) // 60_000)
+    booked = Booked(principal, asked["model"], tuple(minutes(bookings)), tuple(_notes(noted)))
+    return Open(
+        booked,
+        _amounts(_AMOUNTS, reserved),
+        int(part_ms) // 1000,
+        tuple(_touched(each) for each in touched.splitlines()),
+        _amounts(_AMOUNTS, wanted),
+    )
+
+
+def _amounts(kinds: Sequence[Kind], text: str) -> dict[Kind, int]:
+    return dict(zip(kinds, map(int, text.split()), strict=False))  # empty is nothing
+
+
+def _touched(line: str) -> RateName:
+    account, kind, window = line.split(" ")
+    return RateName(account, Kind(kind), Window(window))
+
+
+def _notes(text: str) -> Iterator[Note]:
+    """As lua/notes.lua writes them."""
+    for line in text.splitlines():
+        reserved, booked, *rest = line.split()
+        amounts, where = rest[: len(_NOTED)], rest[len(_NOTED) :]
+        places = tuple(Where(_SCOPES[each[0]], _KINDS[each[1]], _WINDOWS[each[2]]) for each in where)
+        yield Note(int(reserved), int(booked), dict(zip(_NOTED, map(int, amounts), strict=True)), places)
+
+
+def _rate(fields: Mapping[str, str]) -> Rate:
+    buckets = {int(name): int(value) for name, value in fields.items() if name.isdecimal()}
+    return Rate(int(fields.get("spent", 0)), buckets, int(fields.get("reserved", 0)))
 
 
 def _counter(spent: str | None, reserved: str | None) -> tuple[int, int] | None:

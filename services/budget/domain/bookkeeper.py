@@ -31,10 +31,11 @@ class Bookkeeper(Protocol):
         ...
 
     def verify(self, organisation: str) -> AsyncGenerator[Finding]:
-        """Holds every counter of money and every day's sums against ledger, checkpoint and open reservations.
+        """Holds every counter and every day's sums against ledger, checkpoint and open reservations.
 
-        Changes nothing, and may be asked while requests go on: each is compared at one instant. Progress now and then;
-        at the end every Difference, then one Verified.
+        What is used of rates and of money by the minute is told as far as the ledger's receipts reach back, for the
+        checkpoint has it not. Changes nothing, and may be asked while requests go on: each is compared at one instant.
+        Progress now and then; at the end every Difference, then one Verified.
         """
         ...
 

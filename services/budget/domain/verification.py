@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from services.budget.domain.limits import WINDOWS, Principal
+from services.budget.domain.notes import Note, RateSums
 from services.budget.domain.spend import DAYS_KEPT, Spender, Spent
 from services.budget.domain.windows import Window, period
 
@@ -67,6 +68,8 @@ class Booked:
     model: str
     # Minutes since 1970 and micro-dollars; negative where something is taken back.
     money: tuple[tuple[int, int], ...]
+    # Whatever was counted for a limit alone.
+    notes: tuple[Note, ...] = ()
     counted_minute: int = 0
     counted: Spent = field(default_factory=Spent)
 
@@ -78,6 +81,7 @@ class Sums:
     spent: Counter[CounterName] = field(default_factory=Counter)
     # When the window of a counter ends, for those of receipts; None: never.
     ends_at: dict[CounterName, int | None] = field(default_factory=dict)
+    rates: RateSums = field(default_factory=RateSums)
     days: dict[str, dict[Spender, Spent]] = field(default_factory=dict)
 
     def book(self, booked: Booked) -> None:
@@ -87,6 +91,12 @@ class Sums:
                 self.spent[name] += micro_usd
                 self.ends_at[name] = ends_at
             self.count(booked, minute, Spent(cost_micro_usd=micro_usd))
+        for note in booked.notes:
+            self.rates.add(note, booked.principal)
+            for account, micro_usd in note.money_by_minute(booked.principal):
+                name, ends_at = minute_counter(account, note.reserved_second)
+                self.spent[name] += micro_usd
+                self.ends_at[name] = ends_at
         if booked.counted:
             self.count(booked, booked.counted_minute, booked.counted)
 
@@ -111,9 +121,23 @@ def counters_at(principal: Principal, minute: int) -> Iterator[tuple[CounterName
             yield CounterName(str(account), window, found.id), found.end_seconds
 
 
+def minute_counter(account: str, second: int) -> tuple[CounterName, int | None]:
+    """An account's money of the minute of that second, and when it ends."""
+    found = period(Window.MINUTE, second)
+    return CounterName(account, Window.MINUTE, found.id), found.end_seconds
+
+
 def is_kept(window_ends_at: int | None, now_seconds: float) -> bool:
     """Whether a counter must be there still: lua/counters.lua keeps it for three days after its window."""
     return window_ends_at is None or now_seconds < window_ends_at + _COUNTER_KEPT_SECONDS - _MARGIN_SECONDS
+
+
+def minute_is_told(name: CounterName, receipts_reach_back_seconds: float | None, now_seconds: float) -> bool:
+    """Whether all that was booked in it is still in the ledger: the checkpoint has no money by the minute."""
+    if name.window is not Window.MINUTE or receipts_reach_back_seconds is None:
+        return True
+    began = datetime.strptime(name.identity, "%Y%m%dT%H%M").replace(tzinfo=UTC).timestamp()
+    return now_seconds < began + receipts_reach_back_seconds - _MARGIN_SECONDS
 
 
 def day_is_kept(day: str, now_seconds: float) -> bool:

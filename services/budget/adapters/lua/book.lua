@@ -28,6 +28,7 @@ lease_part(record, record.leased)
 local draft = {}
 add(counters_of(draft, record.accounts, record.touched, record.part_ms), record.booked, record.reserved, now)
 write(draft, now)
+note(record, record.booked, now)
 save(record, ASKED)
 if args.settled then
   settle_open(record, args.settled, args.late, now)

@@ -2,7 +2,7 @@
 
 local function open(asked, at_ms, expires_ms)
   local record = asked
-  record.state, record.seq, record.bookings = 'open', 0, ''
+  record.state, record.seq, record.bookings, record.noted = 'open', 0, '', ''
   record.input, record.cached, record.output, record.source = 0, 0, 0, 'UNSPECIFIED'
   record.outcome, record.why, record.closed_ms, record.booked_at_ms = '', '', 0, 0
   record.uncovered, record.presumed, record.released = 0, NOTHING, 0

@@ -13,7 +13,7 @@ local swept = {leases = 0, presumed = 0}
 -- table here. The live part of a lease is `reserved`, held in the windows of `part_ms` and in the counters that
 -- `touched` names beside those of every account; `booked` is what earlier parts have come to, and `wanted` what the
 -- longest answer would come to beyond both; all three are amounts. `input`, `cached` and `output` are what was used so far.
-local CHANGING_TEXTS = {'state', 'source', 'bookings', 'outcome', 'why', 'touched'}
+local CHANGING_TEXTS = {'state', 'source', 'bookings', 'noted', 'outcome', 'why', 'touched'}
 local CHANGING_AMOUNTS = {'reserved', 'booked', 'wanted', 'presumed'}
 local CHANGING_NUMBERS = {
   'seq', 'input', 'cached', 'output', 'leased', 'part_ms', 'expires_ms', 'closed_ms', 'booked_at_ms', 'uncovered',
@@ -75,6 +75,7 @@ local function end_part(draft, record, spent, now)
   local counters = counters_of(draft, record.accounts, record.touched, record.part_ms)
   add(counters, spent, negative(record.reserved), now)
   record.booked = sum(record.booked, spent)
+  note(record, spent, now)
   want(record.accounts, negative(record.wanted))
   record.reserved, record.wanted = NOTHING, NOTHING
   local money = spent.money
@@ -122,7 +123,7 @@ local function write_receipt(record, bookings, before)
     'price_version', record.price_version,
     'input', input, 'cached', cached, 'output', output, 'source', source,
     'cost', record.booked.money, 'uncovered', record.uncovered, 'outcome', record.outcome, 'why', record.why,
-    'bookings', bookings, 'counted', counted, 'booked_at_ms', record.booked_at_ms)
+    'bookings', bookings, 'noted', record.noted, 'counted', counted, 'booked_at_ms', record.booked_at_ms)
   index_receipt(record.request_id, entry)
 end
 
@@ -154,12 +155,16 @@ local function correct(record, now, said, used)
   add(counters_of(draft, record.accounts, record.touched, record.part_ms), negative(lower), NOTHING, record.closed_ms)
   write(draft, now)
   record.booked = beyond(record.booked, lower)
-  if lower.money == 0 then
+  if lower.money == 0 and lower.input_tokens == 0 and lower.output_tokens == 0 then
     return 0
   end
+  record.noted = ''
+  note(record, negative(lower), record.closed_ms)
   record.outcome, record.booked_at_ms = 'CORRECTED', now
   record.input, record.cached, record.output, record.source = used.input, used.cached, used.output, used.source
-  write_receipt(record, string.format('%.0f=-%.0f', math.floor(record.part_ms / MINUTE_MS), lower.money), before)
+  local minute = math.floor(record.part_ms / MINUTE_MS)
+  local bookings = lower.money == 0 and '' or string.format('%.0f=-%.0f', minute, lower.money)
+  write_receipt(record, bookings, before)
   return lower.money
 end
 

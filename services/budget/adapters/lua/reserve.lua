@@ -41,6 +41,7 @@ if refused then
   return reply(refused)
 end
 write(draft, now)
+note(record, record.booked, now)
 if replaced then
   close(replaced, now, 'released', 'RELEASED')
 end

@@ -1,0 +1,15 @@
+-- What was booked where a limit alone had it counted: so that these counters, too, can be recomputed from receipts.
+
+-- Lines of when the part of the lease was reserved and when this was booked, in seconds; money, requests, input and
+-- output tokens; and where: `kre tmy` is the key's requests by the minute and the team's money by the day, by the first
+-- letters of scope and kind and the last of the window.
+local function note(record, spent, booked_ms)
+  local touched = record.touched
+  if touched == '' or spent.money == 0 and spent.requests == 0 and spent.input_tokens == 0 and spent.output_tokens == 0 then
+    return
+  end
+  local where = string.gsub(touched, '(%l)%l*:%S* (%l)[%l_]* %l*(%l)\n?', '%1%2%3 ')
+  record.noted = record.noted .. string.format('%d %d %.0f %.0f %.0f %.0f %s\n',
+    math.floor(record.part_ms / 1000), math.floor(booked_ms / 1000),
+    spent.money, spent.requests, spent.input_tokens, spent.output_tokens, where)
+end
