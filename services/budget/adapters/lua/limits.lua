@@ -42,7 +42,8 @@ end
 
 -- What a new part of a request touches, of which an older part touched that.
 local function limited_part(record, limits, touched)
-  local lines = {limited(record.accounts, limits, OF_PART)}
+  local of_part = limited(record.accounts, limits, OF_PART)
+  local lines = of_part ~= '' and {of_part} or {}
   for line in string.gmatch(touched, '[^\n]+') do
     if OF_REQUEST[string.match(line, ' (%S+) ')] then
       lines[#lines + 1] = line
