@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from services.cache.domain.key import last_user_text
@@ -22,6 +23,8 @@ from tests.unit.cache.fow import Judge, Pair, Served
 
 # The interpreter of an environment that has it; `make bench-cache` names it.
 _LIBRARY = "CACHE_LIBRARY_PYTHON"
+# Another folder of labelled pairs.
+_DATA = "DATA"
 # Its own default; and where its score is the cosine of the balanced tier: 1 - (2 - 2 x 0.90) / 4.
 _LIBRARY_THRESHOLDS = {"default 0.8, cosine 0.60": 0.8, "at 0.95, cosine 0.90": 0.95}
 # Cosine, most traps and least should-hits in percent.
@@ -30,7 +33,8 @@ _COLUMNS = ("", "traps served wrong %", "target", "should-hits served %", "targe
 
 
 async def bench(*, quick: bool) -> Sequence[Table]:
-    labelled, conversations = fow.pairs(), fow.conversations()
+    folder = Path(os.environ.get(_DATA) or fow.SHIPPED)
+    labelled, conversations = fow.pairs(folder), fow.conversations(folder)
     library = await _library(labelled)
     with onnx_encoder() as encoder:
         judge = Judge(encoder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -38,15 +37,15 @@ class Pair:
     same_answer: bool
 
 
-def pairs() -> list[Pair]:
-    """Of single questions; DATA names another folder to take them from."""
-    return [
-        Pair(question(asked(row["a"])), question(asked(row["b"])), row["same_answer"]) for row in _rows("fow_pairs")
-    ]
+def pairs(folder: Path = SHIPPED) -> list[Pair]:
+    """Of single questions."""
+    rows = _rows(folder, "fow_pairs*.jsonl")
+    return [Pair(question(asked(row["a"])), question(asked(row["b"])), row["same_answer"]) for row in rows]
 
 
-def conversations() -> list[Pair]:
-    return [Pair(_conversation(row["a"]), _conversation(row["b"]), row["same_answer"]) for row in _rows("fow_conv")]
+def conversations(folder: Path = SHIPPED) -> list[Pair]:
+    rows = _rows(folder, "fow_conv*.jsonl")
+    return [Pair(_conversation(row["a"]), _conversation(row["b"]), row["same_answer"]) for row in rows]
 
 
 def texts() -> list[str]:
@@ -114,13 +113,14 @@ def served(labelled: Sequence[Pair], cosines: Sequence[float], threshold: float)
 
     def percent(same: bool) -> float:
         mine = [cosine for pair, cosine in zip(labelled, cosines, strict=True) if pair.same_answer is same]
-        return 100 * sum(each >= threshold for each in mine) / len(mine)
+        return 100 * sum(each >= threshold for each in mine) / max(1, len(mine))
 
     return Served(traps=percent(False), should_hits=percent(True))
 
 
-def _rows(name: str) -> Iterator[dict[str, Any]]:
-    for path in sorted(Path(os.environ.get("DATA") or SHIPPED).glob(f"{name}*.jsonl")):
+def _rows(folder: Path, name: str) -> Iterator[dict[str, Any]]:
+    """Of the folder, or of the shipped one where that has none."""
+    for path in sorted(folder.glob(name)) or sorted(SHIPPED.glob(name)):
         yield from map(json.loads, path.read_text(encoding="utf-8").splitlines())
 
 
