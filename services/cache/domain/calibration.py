@@ -30,6 +30,8 @@ _LOWEST_STEP = 60
 # In how many cases of 100 a threshold may be wrong although it was proven.
 _DOUBT = 0.05
 _MIXED = 30
+# Of an upper bound.
+_PRECISION = 1e-4
 
 
 class Sampling(StrEnum):
@@ -98,6 +100,11 @@ class _Sample:
     wrong: float = 0.0
     labels: int = 0
 
+    @property
+    def wrong_share(self) -> float:
+        # Sums of weights are rounded.
+        return min(1.0, self.wrong / self.weight)
+
 
 def label(similarity: float, *, wrong: bool, threshold: float) -> Label | None:
     """Of a question that was answered anew; None for one so far off that no threshold is there."""
@@ -131,8 +138,8 @@ class Calibration:
         sample = _samples(tally).get(max(step, _LOWEST_STEP), _Sample())
         if not sample.labels:
             return UNKNOWN
-        share, bound = sample.wrong / sample.weight, _upper_bound(sample)
-        return Estimate(min(1.0, share / self._missed), min(1.0, bound / self._missed), sample.labels)
+        share, bound = sample.wrong_share / self._missed, _upper_bound(sample) / self._missed
+        return Estimate(min(1.0, share), min(1.0, bound), sample.labels)
 
     def _proven(self, samples: Mapping[int, _Sample], start: Start, proven: float) -> Iterator[int]:
         if samples[_STARTS[0].step].labels < start.labels:
@@ -175,8 +182,8 @@ def _log_evidence(sample: _Sample, bound: float) -> float:
 
 def _upper_bound(sample: _Sample) -> float:
     """The least share that the labels disprove."""
-    low, high = sample.wrong / sample.weight, 1.0
-    for _ in range(40):
+    low, high = sample.wrong_share, 1.0
+    while high - low > _PRECISION:
         middle = (low + high) / 2
         if _log_evidence(sample, middle) < -math.log(_DOUBT):
             low = middle

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.cache.domain.calibration import (
     AUDIT_SHARE,
@@ -87,6 +89,30 @@ def test_what_is_estimated_are_the_hits_from_the_threshold_on() -> None:
     estimate = STRICT.estimate(counted, threshold=0.9)
     assert estimate.wrong_share < estimate.upper_bound < 0.12
     assert estimate.labels == 100
+
+
+@pytest.mark.parametrize("sampling", Sampling)
+def test_where_all_labels_are_wrong_so_may_be_all_hits(sampling: Sampling) -> None:
+    for labels in (1, 7, 1_000):
+        counted = tally((0.95, 0, labels), (0.85, 0, labels), sampling=sampling)
+        estimate = STRICT.estimate(counted, threshold=0.6)
+        assert (estimate.wrong_share, estimate.upper_bound, estimate.labels) == (1, 1, 2 * labels)
+        assert STRICT.threshold(Learnt(counted)) == NOTHING_IS_NEAR
+
+
+@given(
+    st.dictionaries(
+        st.builds(Label, st.sampled_from(Sampling), st.integers(60, 100), st.booleans()), st.integers(1, 1_000_000)
+    ),
+    st.floats(0.6, 1) | st.just(NOTHING_IS_NEAR),
+)
+def test_whatever_was_counted_there_is_a_threshold_and_a_bound_above_the_estimate(
+    counted: dict[Label, int], proven: float
+) -> None:
+    threshold = STRICT.threshold(Learnt(counted, proven))
+    estimate = STRICT.estimate(counted, threshold=threshold)
+    assert 0.6 <= threshold <= NOTHING_IS_NEAR
+    assert 0 <= estimate.wrong_share <= estimate.upper_bound <= 1
 
 
 def test_a_label_from_below_the_threshold_weighs_as_little_as_it_is_often() -> None:
