@@ -114,17 +114,30 @@ class Client:
         with self._call(method, span_name, attributes) as call:
             rpc = self._start(method, request, call.span, self._timeout(timeout_seconds))
             try:
-                async with aclosing(self._messages(rpc)) as messages:
+                async with aclosing(self._messages(rpc, call)) as messages:
                     yield Stream(messages=messages, span=call.span)
-                ended = rpc.done() and not rpc.cancelled()
-                call.code = grpc.StatusCode.OK if ended else grpc.StatusCode.CANCELLED
+                await self._left(rpc, call)
             finally:
                 rpc.cancel()
 
-    async def _messages(self, rpc: Any) -> AsyncGenerator[Any, None]:
-        with self._failures():
-            async for each in rpc:
-                yield each
+    async def _left(self, rpc: Any, call: _Outbound) -> None:
+        """How a call has ended that is not read any further, whether or not anybody has read so far."""
+        if rpc.cancelled() or not rpc.done():
+            call.code = grpc.StatusCode.CANCELLED if call.code is grpc.StatusCode.OK else call.code
+        elif call.code is grpc.StatusCode.OK and (code := await rpc.code()) is not grpc.StatusCode.OK:
+            initial, trailing = await rpc.initial_metadata(), await rpc.trailing_metadata()
+            error = from_rpc_error(grpc.aio.AioRpcError(code, initial, trailing), self._service)
+            call.failed(code, error.reason)
+
+    async def _messages(self, rpc: Any, call: _Outbound) -> AsyncGenerator[Any, None]:
+        try:
+            with self._failures():
+                async for each in rpc:
+                    yield each
+        except TokenwayError as error:
+            # Here, for whoever reads may be able to go on without, and say nothing of it.
+            call.failed(CODES[error.reason], error.reason)
+            raise
 
     @contextmanager
     def _failures(self) -> Iterator[None]:

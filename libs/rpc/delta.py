@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain, repeat
 from typing import Self
 
 from libs.generation.channel import REASONING, TEXT, Channel, ChannelKind, tool_arguments
@@ -36,6 +36,23 @@ class ProtoDelta:
         # One entry a token, where they were asked for.
         part.logprobs.extend(message.logprobs[:kept])
         return type(self)(part, kept)
+
+    def pieces(self) -> tuple[tuple[object, ...], ...]:
+        """Texts with their tokens, reasoning, tool calls. Likeliest tokens are left out: they belong to texts."""
+        message = self.message
+        texts = zip(message.text, chain(message.token_counts, repeat(1)), strict=False)
+        calls = (each.SerializeToString(deterministic=True) for each in message.tool_calls)
+        return tuple(texts), tuple(message.reasoning), tuple(calls)
+
+    def without_first(self, *counts: int) -> Self | None:
+        """The same without so many leading texts, pieces of reasoning and of tool calls; None where nothing is left."""
+        texts, reasoning, calls = counts
+        message = Delta()
+        message.CopyFrom(self.message)
+        del message.logprobs[: sum(message.token_counts[:texts])]
+        del message.text[:texts], message.token_counts[:texts]
+        del message.reasoning[:reasoning], message.tool_calls[:calls]
+        return type(self).of(message) if message.ByteSize() else None
 
     def rewritten(self, rewrite: Callable[[Channel, str], str]) -> Self:
         """The same tokens and as many pieces, each as `rewrite` returns it. Likeliest tokens, the same text once more

@@ -256,6 +256,7 @@ class CachePolicy(Section):
     tier: Literal["exact", "strict", "balanced", "calibrated"] = Field(
         default="exact", description="how like a stored question another may be; a request may only be stricter"
     )
+    single_flight: bool = Field(default=True, description="who asks what is being generated gets it as it comes")
     wrong_share: float = Field(
         default=0.05, gt=0, le=0.5, description="calibrated: the most of its semantic hits that may be wrong"
     )

@@ -19,6 +19,7 @@ from services.cache.adapters.prometheus_calibration import CalibrationCollector
 from services.cache.adapters.prometheus_index import IndexCollector
 from services.cache.adapters.prometheus_stats import StatsCollector
 from services.cache.adapters.redis_answers import RedisAnswers
+from services.cache.adapters.redis_flights import RedisFlights
 from services.cache.adapters.redis_labels import RedisLabels
 from services.cache.adapters.redis_outages import Outages
 from services.cache.adapters.redis_replica import Replica
@@ -32,11 +33,13 @@ from services.cache.domain.fill import Fill
 from services.cache.domain.hit_log import HitLog
 from services.cache.domain.labelling import Labelling
 from services.cache.domain.lexical_guard.guard import objection
+from services.cache.domain.live_fill import LiveFill
 from services.cache.domain.lookup import Lookup
 from services.cache.domain.meaning import Meanings
-from services.cache.domain.ports import AnswerStore, Encoder, Labels, ServedHits, VectorIndex
+from services.cache.domain.ports import AnswerStore, Encoder, Flights, Labels, ServedHits, VectorIndex
 from services.cache.domain.remembered import RememberedEmbeddings
 from services.cache.domain.semantic import Semantic
+from services.cache.domain.single_flight import SingleFlight
 from services.cache.domain.stats import Stats
 from services.cache.domain.thresholds import LearntThresholds, SemanticPolicy
 from services.cache.domain.verifier import SameAnswer
@@ -63,10 +66,12 @@ async def serve(
     labels: Labels | None = None,
     encoder: Encoder | None = None,
     index: VectorIndex | None = None,
+    flights: Flights | None = None,
 ) -> AsyncIterator[RpcServer]:
     """A cache that is listening. It starts without its Redis too: until that is there, every lookup fails open.
 
-    What is given is used and not closed; an index that is given learns from the answers that are.
+    What is given is used and not closed; an index that is given learns from the answers that are. Where answers are
+    given and no flights, nobody leads or follows.
     """
     async with AsyncExitStack() as stack:
         stats = Stats()
@@ -77,7 +82,8 @@ async def serve(
         if answers is None or served is None or labels is None:
             redis, outages = await stack.enter_async_context(_redis(config))
             fingerprint = encoder.fingerprint if encoder else ""
-            answers = _redis_answers(redis, outages, runtime, stats, fingerprint)
+            answers = kept = _redis_answers(redis, outages, runtime, stats, fingerprint)
+            flights = flights or RedisFlights(redis=redis, outages=outages, answers=kept)
             served = RedisServedHits(redis=redis, outages=outages)
             labels = RedisLabels(redis=redis, outages=outages, encoder=fingerprint)
         background = await stack.enter_async_context(Background(drain_seconds=config.drain_seconds))
@@ -91,10 +97,13 @@ async def serve(
             runtime.registry.register(collector)
             stack.callback(runtime.registry.unregister, collector)
         hits = HitLog(served=served, background=background)
+        single_flight = _single_flight(flights, background, config, runtime, stats) if flights else None
+        if single_flight is not None:
+            await stack.enter_async_context(running(single_flight.run(), name="flights"))
         server = RpcServer(
             name="cache",
             listen=config.listen,
-            routes=cache_routes(_servicer(config, runtime, stats, answers, hits, background, near)),
+            routes=cache_routes(_servicer(config, runtime, stats, answers, hits, background, single_flight, near)),
             runtime=runtime,
             drain_seconds=config.drain_seconds,
         )
@@ -108,6 +117,7 @@ def _servicer(
     answers: AnswerStore,
     hits: HitLog,
     background: Background,
+    single_flight: SingleFlight | None,
     near: _Near | None,
 ) -> CacheServicer:
     meanings = Meanings(encoder=near.encoder) if near else None
@@ -119,21 +129,37 @@ def _servicer(
             stats=stats,
             semantic=semantic,
             semantic_seconds=config.semantic_seconds,
+            single_flight=single_flight,
         ),
-        fill=Fill(
-            answers=answers,
-            clock=runtime.clock,
-            stats=stats,
-            chance=random.Random().random,  # noqa: S311 # spreads expiry; nothing secret
-            max_answer_bytes=config.max_answer_bytes,
-            meanings=meanings,
-            labelling=_labelling(near, semantic, background) if near and semantic else None,
+        fill=LiveFill(
+            fill=Fill(
+                answers=answers,
+                clock=runtime.clock,
+                stats=stats,
+                chance=random.Random().random,  # noqa: S311 # spreads expiry; nothing secret
+                max_answer_bytes=config.max_answer_bytes,
+                meanings=meanings,
+                labelling=_labelling(near, semantic, background) if near and semantic else None,
+            ),
+            single_flight=single_flight,
         ),
         explain=Explain(answers=answers, semantic=semantic),
         answers=answers,
         figures=ReadFigures(stats=stats, answers=answers, thresholds=near.thresholds if near else None),
         hits=hits,
         bad_hits=ReportBadHit(answers=answers, log=hits, stats=stats, labels=near.labels if near else None),
+    )
+
+
+def _single_flight(
+    flights: Flights, background: Background, config: CacheConfig, runtime: Runtime, stats: Stats
+) -> SingleFlight:
+    return SingleFlight(
+        flights=flights,
+        background=background,
+        clock=runtime.clock,
+        stats=stats,
+        max_answer_bytes=config.max_answer_bytes,
     )
 
 

@@ -95,8 +95,14 @@ def _price(price: schema.Price) -> Price:
 
 
 def _policy(policy: schema.CachePolicy) -> CachePolicy:
-    tier = CacheTier[policy.tier.upper()]
-    return CachePolicy(policy.enabled, policy.scope, policy.ttl_seconds, policy.reuse_sampled, tier)
+    return CachePolicy(
+        enabled=policy.enabled,
+        scope=policy.scope,
+        ttl_seconds=policy.ttl_seconds,
+        reuse_sampled=policy.reuse_sampled,
+        tier=CacheTier[policy.tier.upper()],
+        single_flight=policy.single_flight,
+    )
 
 
 def _guards(guards: schema.Guards) -> GuardPolicy:

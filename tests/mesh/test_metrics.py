@@ -19,7 +19,7 @@ from libs.errors import Reason, TokenwayError
 from libs.telemetry import names
 from services.budget.domain.receipt import Outcome
 from services.cache.domain.lexical_guard.guard import Objection
-from services.cache.domain.stats import FillResult, SemanticResult, Verdict
+from services.cache.domain.stats import FillResult, FlightEvent, SemanticResult, Verdict
 from services.mesh.client.router import RouterAddress, connected
 from tests.mesh.in_process import KEY, ORGANISATION, question, settings
 from tests.mesh.processes import processes
@@ -54,6 +54,7 @@ BOUNDED: Mapping[str, set[str]] = {
     "verb": {"reserve", "extend"},
     "outcome": {each.lower() for each in Outcome},
     "verdict": set(Verdict),
+    "event": set(FlightEvent),
 }
 
 

@@ -24,7 +24,11 @@ _CUT = {
     generation_pb2.FINISH_REASON_BUDGET_UNAVAILABLE,
     generation_pb2.FINISH_REASON_CONTENT_FILTER,
 }
-_VERDICTS = {router_pb2.CACHE_VERDICT_HIT: "hit", router_pb2.CACHE_VERDICT_MISS: "miss"}
+_VERDICTS = {
+    router_pb2.CACHE_VERDICT_HIT: "hit",
+    router_pb2.CACHE_VERDICT_MISS: "miss",
+    router_pb2.CACHE_VERDICT_SHARED: "shared",
+}
 
 
 def faults(trace: Trace, seen: Seen, ending: str, made_by: str, *, struck: bool) -> Iterator[Fault]:
@@ -126,6 +130,8 @@ def _broken_off_otherwise(below: list[Node], router: EndedSpan, seen: Seen) -> I
     cut = {"CANCELLED"} if seen.finished is not None and seen.finished.finish_reason in _CUT else set()
     for each in (node.span for node in below):
         allowed = {code(router), *cut} if kind(each) in _FOR_THE_CALLER else {"DEADLINE_EXCEEDED"}
+        if kind(each) == "Lookup":
+            allowed.add("CANCELLED")  # who leads and stores nothing gives the lead back by leaving
         if kind(each) != "Extend" and code(each) in BROKEN_OFF - allowed:
             yield f"{kind(each)} (client) says {code(each)}, the router's own span {code(router)}"
 

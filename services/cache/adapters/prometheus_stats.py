@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from libs.telemetry import names
-from services.cache.domain.stats import FillResult, SemanticResult, Stats, Verdict
+from services.cache.domain.stats import FillResult, FlightEvent, SemanticResult, Stats, Verdict
 
 
 class StatsCollector(Collector):
@@ -33,6 +33,15 @@ class StatsCollector(Collector):
         for result in FillResult:
             fills.add_metric([result], counts.fills[result])
         yield fills
+        flights = CounterMetricFamily(
+            names.METRIC_CACHE_FLIGHTS, "Generations that more than one request waited for.", labels=["event"]
+        )
+        for event in FlightEvent:
+            flights.add_metric([event], self._stats.flights[event])
+        yield flights
+        yield GaugeMetricFamily(
+            names.METRIC_CACHE_FOLLOWERS, "Lookups that follow another's generation.", value=self._stats.followers
+        )
         semantic = CounterMetricFamily(
             names.METRIC_CACHE_SEMANTIC, "Lookups of the semantic tier, by what came of them.", labels=["result"]
         )

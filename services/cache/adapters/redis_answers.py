@@ -16,7 +16,7 @@ an answer whose sorted set is gone could not be invalidated.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -57,6 +57,10 @@ class RedisAnswers:
     async def get(self, key: AnswerKey) -> StoredAnswer | None:
         async with self._outages.guarded():
             values = await self._redis.hmget(entry_key(key.organisation, key.digest), FIELDS)
+        return self.trusted(key, values)
+
+    def trusted(self, key: AnswerKey, values: Sequence[bytes | None]) -> StoredAnswer | None:
+        """The answer in an entry's FIELDS; None where there is none, it has expired, or is not this key's, whole."""
         if all(value is None for value in values):
             return None
         try:

@@ -24,6 +24,8 @@ class FillOrder:
     traceparent: str = ""
     # Above exact, other questions may find it too.
     tier: Tier = Tier.EXACT
+    # Of a leader: names its flight.
+    lead_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)

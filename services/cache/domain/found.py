@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.cache.domain.eligibility import BypassReason
+from services.cache.domain.flight import Follow, Lead
 from services.cache.domain.key import AnswerKey
-from services.cache.domain.model import AnswerEnd, AnswerPart, StoredAnswer
+from services.cache.domain.model import StoredAnswer
 
 
 class Kind(StrEnum):
@@ -56,11 +57,32 @@ class SemanticMiss:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A verdict. While the semantic tier is looking another one follows; that one says what came of it."""
+    """A verdict. While the semantic tier is looking another one follows; that one says what came of it. Whoever follows
+    gets another where its leader is lost: what it had of the answer is then told anew, from the beginning.
+    """
 
-    verdict: Hit | Miss | Bypass
+    verdict: Hit | Miss | Bypass | Lead | Follow
     semantic_pending: bool = False
     semantic: SemanticMiss | None = None
 
 
-LookupEvent = Found | AnswerPart | AnswerEnd
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """To a leader: somebody follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPieces:
+    """To a follower: more of the answer, as its leader sent it."""
+
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SharedEnd:
+    """To a follower: the end of the answer, as its leader sent it."""
+
+    message: bytes
+
+
+LookupEvent = Found | Publish | SharedPieces | SharedEnd

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
 from libs.clock import Clock
-from services.cache.domain.eligibility import bypass_reason
+from services.cache.domain.eligibility import BypassReason, bypass_reason
+from services.cache.domain.flight import Follow, Lead, Leader
 from services.cache.domain.found import Bypass, Found, Hit, LookupEvent, Miss, SemanticMiss
 from services.cache.domain.key import exact_key
-from services.cache.domain.model import Question, Tier
+from services.cache.domain.model import Question, StoredAnswer, Tier
 from services.cache.domain.ports import AnswerStore, SemanticTier
-from services.cache.domain.stats import Stats, Verdict
+from services.cache.domain.single_flight import Boarded, SingleFlight
+from services.cache.domain.stats import FlightEvent, Stats, Verdict
 
-_VERDICTS = {Hit: Verdict.HIT, Miss: Verdict.MISS, Bypass: Verdict.BYPASS}
+_VERDICTS = {
+    Hit: Verdict.HIT,
+    Miss: Verdict.MISS,
+    Bypass: Verdict.BYPASS,
+    Lead: Verdict.MISS,
+    Follow: Verdict.SHARED,
+}
 _LATE = SemanticMiss("late")
 # So that the second verdict is with the router before it goes on without.
 _SEMANTIC_SHARE = 0.9
@@ -33,21 +42,26 @@ class Lookup:
         stats: Stats,
         semantic: SemanticTier | None = None,
         semantic_seconds: float = 0.05,
+        single_flight: SingleFlight | None = None,
     ) -> None:
         self._answers = answers
         self._clock = clock
         self._stats = stats
         self._semantic = semantic
         self._semantic_seconds = semantic_seconds
+        self._single_flight = single_flight
 
-    async def events(self, question: Question, *, tier: Tier = Tier.EXACT) -> AsyncGenerator[LookupEvent]:
-        """A verdict, and a second one where the first says so.
+    async def events(
+        self, question: Question, *, tier: Tier = Tier.EXACT, leader: Leader | None = None
+    ) -> AsyncGenerator[LookupEvent]:
+        """A verdict, and a second one where the first says so; then what there is to tell whoever leads or follows.
 
-        SERVICE_UNAVAILABLE when the store is away: to the caller a miss.
+        With a `leader` the caller may be made one, and does nothing but follow where there is one. SERVICE_UNAVAILABLE
+        when the store is away: to the caller a miss.
         """
         verdict = Verdict.FAILED
         try:
-            async with aclosing(self._events(question, tier)) as events:
+            async with aclosing(self._events(question, tier, leader)) as events:
                 async for event in events:
                     if isinstance(event, Found):
                         verdict = _VERDICTS[type(event.verdict)]
@@ -56,23 +70,48 @@ class Lookup:
             # A caller that stopped waiting is counted too: by what it had been told.
             self._stats.looked_up(question.principal.organisation, verdict)
 
-    async def _events(self, question: Question, tier: Tier) -> AsyncGenerator[LookupEvent]:
-        found = Found(await self._exact(question))
-        semantic = self._semantic_for(question, tier) if isinstance(found.verdict, Miss) else None
-        if semantic is not None:
-            yield Found(found.verdict, semantic_pending=True)
-            found = await self._like(semantic, question, tier, found)
-        yield found
+    async def _events(self, question: Question, tier: Tier, leader: Leader | None) -> AsyncGenerator[LookupEvent]:
+        semantic, followed = self._semantic_for(question, tier), False
+        while True:
+            async with self._exact(question, leader) as boarded:
+                found = Found(self._verdict(question, boarded))
+                if followed and isinstance(found.verdict, Lead):
+                    self._stats.flew(FlightEvent.PROMOTED)
+                if semantic is not None and isinstance(found.verdict, Miss | Lead | Follow):
+                    yield replace(found, semantic_pending=True)
+                    found = await self._like(semantic, question, tier, found)
+                yield found
+                if boarded.flight is not None and not isinstance(found.verdict, Hit):
+                    async with aclosing(boarded.flight.events()) as events:
+                        async for event in events:
+                            yield event
+                if not boarded.lost:
+                    return
+            semantic, followed = None, True
 
-    async def _exact(self, question: Question) -> Hit | Miss | Bypass:
+    @asynccontextmanager
+    async def _exact(self, question: Question, leader: Leader | None) -> AsyncIterator[Boarded]:
+        if self._single_flight is None or leader is None or bypass_reason(question) is not None:
+            yield Boarded(await self._found(question))
+        else:
+            async with self._single_flight.boarded(exact_key(question), leader) as boarded:
+                yield boarded
+
+    async def _found(self, question: Question) -> StoredAnswer | BypassReason | None:
         reason = bypass_reason(question)
-        if reason is not None:
-            return Bypass(reason)
-        key = exact_key(question)
-        answer = await self._answers.get(key)
-        if answer is None:
-            return Miss()
-        return Hit(answer, age_seconds=max(0.0, self._clock.now() - answer.created_at), key=key)
+        return await self._answers.get(exact_key(question)) if reason is None else reason
+
+    def _verdict(self, question: Question, boarded: Boarded) -> Hit | Miss | Bypass | Lead | Follow:
+        match boarded.verdict:
+            case None:
+                return Miss()
+            case BypassReason():
+                return Bypass(boarded.verdict)
+            case StoredAnswer(created_at=created_at):
+                age_seconds = max(0.0, self._clock.now() - created_at)
+                return Hit(boarded.verdict, age_seconds=age_seconds, key=exact_key(question))
+            case _:
+                return boarded.verdict
 
     def _semantic_for(self, question: Question, tier: Tier) -> SemanticTier | None:
         return self._semantic if self._semantic is not None and self._semantic.looks(question, tier) else None
@@ -84,4 +123,4 @@ class Lookup:
                 found = await semantic.find(question, tier)
         except TimeoutError:
             found = _LATE
-        return Found(found) if isinstance(found, Hit) else Found(exact.verdict, semantic=found)
+        return Found(found) if isinstance(found, Hit) else replace(exact, semantic=found)

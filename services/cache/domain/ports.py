@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.cache.domain.calibration import Label, Learnt
+from services.cache.domain.flight import Flight, Follow, Lead, Leader, Progress, Standing
 from services.cache.domain.found import Hit, SemanticMiss
 from services.cache.domain.key import AnswerKey
 from services.cache.domain.model import Question, StoredAnswer, Tier
@@ -247,4 +248,51 @@ class Verifier(Protocol):
 
     async def same(self, fresh: StoredAnswer, stored: StoredAnswer) -> bool | None:
         """None where it cannot tell, or has no time."""
+        ...
+
+
+News = Callable[[str, bool], None]
+
+
+class Flights(Protocol):
+    """Who generates what, and what has come of it: shared by all replicas of the cache.
+
+    Of all who ask for one key at the same time one leads. A lead lasts `lease_seconds` from when it was taken or
+    renewed. Whatever is sent under a token that leads no more is not taken. Any call may raise SERVICE_UNAVAILABLE,
+    soon: then nothing is known, and the same call may be made again.
+    """
+
+    lease_seconds: float
+
+    async def board(self, flight: Flight, leader: Leader) -> StoredAnswer | Lead | Follow:
+        """In one step: the answer where there is one; else this flight's lead where nobody has one; else who has it.
+
+        A leader that gets a follower is told so, on whichever replica it is; this replica, when there is news for one.
+        """
+        ...
+
+    async def renew(self, flights: Sequence[Flight]) -> list[Standing]:
+        """Of each flight that this replica leads; those that are not LOST last for another `lease_seconds`."""
+        ...
+
+    async def publish(self, flight: Flight, number: int, pieces: bytes, *, end: bytes | None = None) -> Standing:
+        """Adds to what followers get, numbered from 1; a number that was taken before is not taken again.
+
+        ALONE: nothing is kept, for nobody would read it. With an `end` the flight is over: nobody leads it any more.
+        """
+        ...
+
+    async def give_back(self, flight: Flight) -> None:
+        """The lead is free; followers are told that there is no end to come. Nothing where it leads no more."""
+        ...
+
+    async def progress(self, flight: Flight, *, after: int) -> Progress:
+        """What was published after a position; 0 is the beginning. Whole for a while after its end."""
+        ...
+
+    async def listen(self, news: News) -> None:
+        """Until it is cancelled, calls `news` with the token of each flight of this replica's that has some, and
+        whether it has ended: to its leader, that it is followed, or that its end was published by way of another
+        replica; to its followers, that there is progress. News may be lost, or come twice.
+        """
         ...

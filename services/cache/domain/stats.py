@@ -14,6 +14,8 @@ class Verdict(StrEnum):
 
     HIT = "hit"
     MISS = "miss"
+    # Another's answer, as it was generated.
+    SHARED = "shared"
     BYPASS = "bypass"
     # The store was away, or the caller did not wait: a miss to the caller.
     FAILED = "failed"
@@ -59,6 +61,19 @@ class FillResult(StrEnum):
     FAILED = "failed"
 
 
+class FlightEvent(StrEnum):
+    """What happened to generations that more than one request waited for."""
+
+    # One that a caller of this replica leads has its first follower.
+    LED = "led"
+    # A caller of this replica follows one.
+    FOLLOWED = "followed"
+    # One of those took the place of a lost leader.
+    PROMOTED = "promoted"
+    # One that a caller of this replica led was lost or given back before its end, while it was followed.
+    BROKEN = "broken"
+
+
 @dataclass(slots=True)
 class Counts:
     """Of one organisation, or of all."""
@@ -88,6 +103,9 @@ class Stats:
         self._of: defaultdict[str, Counts] = defaultdict(Counts)
         self.unreadable = 0
         self.vetoes: Counter[str] = Counter()
+        self.flights: Counter[FlightEvent] = Counter()
+        # At present.
+        self.followers = 0
 
     def looked_up(self, organisation: str, verdict: Verdict) -> None:
         """A lookup ended."""
@@ -107,6 +125,10 @@ class Stats:
         """A fill ended."""
         self._all.fills[result] += 1
         self._of[organisation].fills[result] += 1
+
+    def flew(self, event: FlightEvent) -> None:
+        """Something happened to a flight."""
+        self.flights[event] += 1
 
     def reported(self, organisation: str) -> None:
         """A caller says that a hit was wrong."""

@@ -9,16 +9,18 @@ from google.protobuf.duration_pb2 import Duration
 from libs.errors import FieldViolation, invalid_request
 from libs.rpc.generation import discard_unknown_fields, question_from_proto
 from libs.rpc.money import usage_to_proto
-from services.cache.domain.draft import FillEvent, FillOrder, NotUnderstood
+from services.cache.domain.draft import FillOrder, NotUnderstood
 from services.cache.domain.explain import Explanation
 from services.cache.domain.figures import Figures
-from services.cache.domain.found import Bypass, Found, Hit, Kind, LookupEvent, Miss
-from services.cache.domain.model import AnswerEnd, AnswerPart, Principal, Question, Scope, Tier
+from services.cache.domain.flight import Follow, Lead
+from services.cache.domain.found import Bypass, Found, Hit, Kind, LookupEvent, Miss, Publish, SharedEnd, SharedPieces
+from services.cache.domain.live_fill import Received
+from services.cache.domain.model import Principal, Question, Scope, Tier
 from services.cache.domain.ports import Everything, OfModel, Selection, WithTag
 from services.cache.domain.stats import FillResult, SemanticResult, Verdict
 from services.cache.transport import convert_answer
 from tokenway.cache.v1 import cache_pb2 as pb
-from tokenway.common.v1 import money_pb2, principal_pb2
+from tokenway.common.v1 import generation_pb2, money_pb2, principal_pb2
 
 MAX_TTL_SECONDS = 30 * 86_400
 MAX_TAGS = 16
@@ -33,7 +35,13 @@ _SCOPES = {
     pb.CACHE_SCOPE_KEY: Scope.KEY,
 }
 _TIERS = frozenset(Tier)
-_VERDICTS = {Hit: pb.VERDICT_HIT, Miss: pb.VERDICT_MISS, Bypass: pb.VERDICT_BYPASS}
+_VERDICTS = {
+    Hit: pb.VERDICT_HIT,
+    Miss: pb.VERDICT_MISS,
+    Bypass: pb.VERDICT_BYPASS,
+    Lead: pb.VERDICT_LEAD,
+    Follow: pb.VERDICT_FOLLOW,
+}
 _KINDS = {Kind.EXACT: money_pb2.CACHE_KIND_EXACT, Kind.SEMANTIC: money_pb2.CACHE_KIND_SEMANTIC}
 
 
@@ -68,20 +76,20 @@ def tier_of(message: pb.LookupRequest | pb.ExplainRequest | pb.FillHeader) -> Ti
     return Tier(message.tier) if message.tier in _TIERS else Tier.EXACT
 
 
-async def fill_events(requests: AsyncIterator[pb.FillRequest], *, traceparent: str) -> AsyncGenerator[FillEvent, None]:
+async def fill_events(requests: AsyncIterator[pb.FillRequest], *, traceparent: str) -> AsyncGenerator[Received]:
     """The events of a Fill, as they come."""
     async for request in requests:
         match request.WhichOneof("event"):
             case "header":
-                yield _fill_order(request.header, traceparent)
+                yield Received(_fill_order(request.header, traceparent))
             case None:
-                yield NotUnderstood()  # no event, or one of a later version
+                yield Received(NotUnderstood())  # no event, or one of a later version
             case _ if discard_unknown_fields(request):
-                yield NotUnderstood()
+                yield Received(NotUnderstood())
             case "delta":
-                yield convert_answer.part_from_proto(request.delta)
+                yield Received(convert_answer.part_from_proto(request.delta), request.delta.SerializeToString())
             case _:
-                yield convert_answer.end_from_proto(request.stored)
+                yield Received(convert_answer.end_from_proto(request.stored), request.stored.SerializeToString())
 
 
 def selection_of(request: pb.InvalidateRequest) -> Selection:
@@ -104,12 +112,14 @@ def selection_of(request: pb.InvalidateRequest) -> Selection:
 def lookup_event_to_proto(event: LookupEvent) -> pb.LookupResponse:
     """An event of a lookup."""
     match event:
-        case AnswerPart():
-            return pb.LookupResponse(delta=convert_answer.delta_to_proto(event))
-        case AnswerEnd(_, usage):
-            return pb.LookupResponse(stored=convert_answer.stored_to_proto(usage))
         case Found():
             return pb.LookupResponse(found=_found_to_proto(event))
+        case Publish():
+            return pb.LookupResponse(publish=pb.Publish())
+        case SharedPieces(message):
+            return pb.LookupResponse(delta=generation_pb2.Delta.FromString(message))
+        case SharedEnd(message):
+            return pb.LookupResponse(stored=pb.Stored.FromString(message))
 
 
 def _found_to_proto(found: Found) -> pb.Found:
@@ -126,6 +136,12 @@ def _found_to_proto(found: Found) -> pb.Found:
             message.stored.CopyFrom(convert_answer.stored_to_proto(found.verdict.answer.usage))
         case Bypass(reason):
             message.bypass_reason = reason
+        case Lead(flight):
+            message.lead_token = flight.token
+        case Follow(_, leader):
+            message.origin.kind = money_pb2.CACHE_KIND_SHARED
+            message.origin.source_request_id = leader.request_id
+            message.origin.similarity = 1
     return message
 
 
@@ -191,6 +207,7 @@ def figures_to_proto(figures: Figures) -> pb.GetStatsResponse:
         semantic_hits=counts.semantic[SemanticResult.HIT],
         semantic_shed=counts.semantic[SemanticResult.SHED],
         audited=counts.semantic[SemanticResult.AUDIT],
+        shared=counts.lookups[Verdict.SHARED],
     )
 
 
@@ -218,4 +235,5 @@ def _fill_order(header: pb.FillHeader, traceparent: str) -> FillOrder:
         tags=tuple(dict.fromkeys(header.tags)),
         traceparent=traceparent,
         tier=tier_of(header),
+        lead_token=header.lead_token,
     )

@@ -41,8 +41,8 @@ def delta_to_proto(part: AnswerPart) -> generation_pb2.Delta:
 
 
 def end_from_proto(stored: cache_pb2.Stored) -> AnswerEnd:
-    """Any reason but STOP, an unknown one too, is OTHER."""
-    stopped = stored.finish_reason == generation_pb2.FINISH_REASON_STOP
+    """Any reason but STOP, an unknown one too, is OTHER; and whatever is meant for followers alone."""
+    stopped = stored.finish_reason == generation_pb2.FINISH_REASON_STOP and not stored.for_followers_alone
     return AnswerEnd(
         finish_reason=FinishReason.STOP if stopped else FinishReason.OTHER,
         usage=usage_from_proto(stored.usage),

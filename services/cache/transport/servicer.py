@@ -10,8 +10,9 @@ from libs.rpc.routes import Route, routes
 from services.cache.domain.bad_hit import ReportBadHit
 from services.cache.domain.explain import Explain
 from services.cache.domain.figures import ReadFigures
-from services.cache.domain.fill import Fill
+from services.cache.domain.flight import Leader
 from services.cache.domain.hit_log import HitLog
+from services.cache.domain.live_fill import LiveFill
 from services.cache.domain.lookup import Lookup
 from services.cache.domain.ports import AnswerStore
 from services.cache.transport import convert, spans
@@ -25,7 +26,7 @@ class CacheServicer:
         self,
         *,
         lookup: Lookup,
-        fill: Fill,
+        fill: LiveFill,
         explain: Explain,
         answers: AnswerStore,
         figures: ReadFigures,
@@ -41,10 +42,10 @@ class CacheServicer:
         self._bad_hits = bad_hits
 
     async def Lookup(self, request: pb.LookupRequest, call: Call) -> AsyncIterator[pb.LookupResponse]:
-        # `single_flight` is not looked at: nobody is made a leader.
         question, tier = convert.question_of(request), convert.tier_of(request)
         spans.tell_tier(tier)
-        events = self._lookup.events(question, tier=tier)
+        leader = Leader(call.request_id, spans.current_traceparent()) if request.single_flight else None
+        events = self._lookup.events(question, tier=tier, leader=leader)
         async with aclosing(events):
             async for event in events:
                 self._hits.heard(event, question.principal, call.request_id)

@@ -7,12 +7,14 @@ from opentelemetry.trace import Span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from libs.telemetry import names
-from services.cache.domain.found import Bypass, Found, Hit, LookupEvent, SemanticMiss
+from services.cache.domain.flight import Follow, Lead
+from services.cache.domain.found import Bypass, Found, Hit, LookupEvent, Miss, SemanticMiss
 from services.cache.domain.model import Tier
 from services.cache.domain.stats import FillResult
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _TRACEPARENT = "traceparent"
+_VERDICTS = {Hit: "hit", Miss: "miss", Bypass: "bypass", Lead: "miss", Follow: "shared"}
 
 
 def current_traceparent() -> str:
@@ -31,10 +33,16 @@ def tell(event: LookupEvent) -> None:
     """Of the verdicts, the last one stands."""
     if isinstance(event, Found):
         span = trace.get_current_span()
-        span.set_attribute(names.CACHE_VERDICT, type(event.verdict).__name__.lower())
+        span.set_attribute(names.CACHE_VERDICT, _VERDICTS[type(event.verdict)])
         match event.verdict:
             case Hit():
                 _tell_hit(span, event.verdict)
+            case Lead():
+                span.set_attribute(names.CACHE_FLIGHT, "led")
+            case Follow(_, leader) if not event.semantic_pending:
+                # Linked to the one that leads, in the trace of the request that generates.
+                span.set_attribute(names.CACHE_FLIGHT, "followed")
+                _link(span, leader.traceparent)
             case Bypass(reason):
                 span.set_attribute(names.CACHE_BYPASS_REASON, reason)
         if event.semantic is not None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 import structlog
 from google.protobuf.duration_pb2 import Duration
 
 from libs.errors import TokenwayError
-from libs.money import Usage
+from libs.rpc.call import current_deadline
 from libs.rpc.client import Client
 from libs.rpc.delta import ProtoDelta
 from libs.rpc.generation import question_to_proto
@@ -18,7 +20,7 @@ from services.router.adapters.cache_lookup import CacheLookup
 from services.router.adapters.principal import principal_to_proto
 from services.router.domain.answer import Delta, FinishReason
 from services.router.domain.cache_explanation import CacheExplanation, CacheNeighbour
-from services.router.domain.ports import CacheQuestion
+from services.router.domain.ports import AnswerEnd, CacheQuestion
 from services.router.domain.principal import Principal
 from tokenway.cache.v1 import cache_pb2 as pb
 from tokenway.common.v1 import generation_pb2
@@ -46,8 +48,8 @@ class CacheClient:
         self._lookup_seconds, self._semantic_seconds = lookup_seconds, semantic_seconds
         self._log = structlog.get_logger("cache_client")
 
-    def lookup(self, question: CacheQuestion) -> CacheLookup:
-        request = pb.LookupRequest(question=_question(question), tier=question.tier)
+    def lookup(self, question: CacheQuestion, *, single_flight: bool) -> CacheLookup:
+        request = pb.LookupRequest(question=_question(question), tier=question.tier, single_flight=single_flight)
         return CacheLookup(
             self._client.stream(_LOOKUP, request),
             lookup_seconds=self._lookup_seconds,
@@ -57,16 +59,25 @@ class CacheClient:
     async def fill(
         self,
         question: CacheQuestion,
+        answer: AsyncGenerator[Sequence[Delta] | AnswerEnd],
         *,
         request_id: str,
-        deltas: Sequence[Delta],
-        finish_reason: FinishReason,
-        usage: Usage,
+        lead_token: str,
+        live: bool,
     ) -> None:
-        stored = pb.Stored(finish_reason=_REASONS[finish_reason], usage=usage_to_proto(usage))
-        messages = _fill(question, request_id, deltas, stored)
+        tags = [f"{key}={value}" for key, value in sorted(question.ask.labels.items())]
+        header = pb.FillHeader(
+            question=_question(question),
+            request_id=request_id,
+            ttl=_ttl(question),
+            tags=tags,
+            tier=question.tier,
+            lead_token=lead_token,
+        )
+        timeout_seconds = _live_seconds() if live else _FILL_TIMEOUT_SECONDS
         try:
-            await self._client.unary(_FILL, messages, timeout_seconds=_FILL_TIMEOUT_SECONDS, outlives_caller=True)
+            async with aclosing(_fill(header, answer)) as messages:
+                await self._client.unary(_FILL, messages, timeout_seconds=timeout_seconds, outlives_caller=True)
         except TokenwayError as error:
             self._log.info("fill failed, the answer is not cached", error=repr(error))
 
@@ -103,19 +114,37 @@ def _question(question: CacheQuestion) -> pb.Question:
 
 
 async def _fill(
-    question: CacheQuestion, request_id: str, deltas: Sequence[Delta], stored: pb.Stored
-) -> AsyncIterator[pb.FillRequest]:
-    tags = [f"{key}={value}" for key, value in sorted(question.ask.labels.items())]
-    header = pb.FillHeader(
-        question=_question(question), request_id=request_id, ttl=_ttl(question), tags=tags, tier=question.tier
-    )
-    yield pb.FillRequest(header=header)
+    header: pb.FillHeader, answer: AsyncGenerator[Sequence[Delta] | AnswerEnd]
+) -> AsyncGenerator[pb.FillRequest]:
+    async with aclosing(answer):
+        yield pb.FillRequest(header=header)
+        async for come in answer:
+            if isinstance(come, AnswerEnd):
+                yield pb.FillRequest(stored=_stored(come))
+            else:
+                yield pb.FillRequest(delta=_joined(come))
+
+
+def _joined(deltas: Sequence[Delta]) -> generation_pb2.Delta:
     whole = generation_pb2.Delta()
     for delta in deltas:
         if isinstance(delta, ProtoDelta):
             whole.MergeFrom(delta.message)
-    yield pb.FillRequest(delta=whole)
-    yield pb.FillRequest(stored=stored)
+    return whole
+
+
+def _stored(end: AnswerEnd) -> pb.Stored:
+    return pb.Stored(
+        finish_reason=_REASONS[end.finish_reason],
+        usage=usage_to_proto(end.usage),
+        for_followers_alone=end.for_followers_alone,
+    )
+
+
+def _live_seconds() -> float | None:
+    """As long as the answer may take, and what any fill may take after that."""
+    deadline = current_deadline.get()
+    return None if deadline is None else max(0.0, deadline - time.monotonic()) + _FILL_TIMEOUT_SECONDS
 
 
 def _ttl(question: CacheQuestion) -> Duration:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from types import TracebackType
 from typing import Self
@@ -16,11 +16,12 @@ from libs.rpc.delta import ProtoDelta
 from libs.rpc.money import usage_from_proto
 from services.router.adapters.replay import replay
 from services.router.domain.answer import CachedFrom, CacheKind, CacheVerdict, FinishReason
-from services.router.domain.ports import CachedAnswer
+from services.router.domain.ports import CachedAnswer, Follow, Lead, Looked, SharedEnd, SharedEvent
 from tokenway.cache.v1 import cache_pb2 as pb
 from tokenway.common.v1 import generation_pb2, money_pb2
 
 _VERDICTS = {pb.VERDICT_MISS: CacheVerdict.MISS, pb.VERDICT_BYPASS: CacheVerdict.BYPASSED}
+_STAYS_OPEN = {pb.VERDICT_LEAD, pb.VERDICT_FOLLOW}
 _KINDS: dict[int, CacheKind] = {money_pb2.CacheKind.Value(f"CACHE_KIND_{each}"): each for each in CacheKind}
 _REASONS: dict[int, FinishReason] = {
     generation_pb2.FinishReason.Value(f"FINISH_REASON_{each}"): each for each in FinishReason
@@ -40,6 +41,7 @@ class CacheLookup:
         self._call = call
         self._lookup_seconds, self._semantic_seconds = lookup_seconds, semantic_seconds
         self._open = AsyncExitStack()
+        self._messages = _Messages(_none())
         self._log = structlog.get_logger("cache_client")
 
     async def __aenter__(self) -> Self:
@@ -48,11 +50,10 @@ class CacheLookup:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # What became of the request is not how this call ended: unless the caller leaves, it is left on purpose.
-        left = isinstance(error, asyncio.CancelledError | GeneratorExit)
-        await (self._open.__aexit__(kind, error, traceback) if left else self._open.aclose())
+        # What became of the request is not how this call ended: it is left on purpose.
+        await self._open.aclose()
 
-    async def found(self) -> CachedAnswer | CacheVerdict:
+    async def found(self) -> Looked:
         try:
             return await self._found()
         except (TokenwayError, TimeoutError) as error:
@@ -60,20 +61,48 @@ class CacheLookup:
             await self._open.__aexit__(type(error), error, error.__traceback__)
             return CacheVerdict.UNAVAILABLE
 
-    async def _found(self) -> CachedAnswer | CacheVerdict:
+    async def followed(self) -> bool:
+        try:
+            async for message in self._messages:
+                if message.HasField("publish"):
+                    return True
+        except TokenwayError as error:
+            self._log.info("the cache was lost by one that leads", error=repr(error))
+        return False
+
+    async def shared(self) -> AsyncGenerator[SharedEvent]:
+        async for message in self._messages:
+            match message.WhichOneof("event"):
+                case "delta":
+                    yield ProtoDelta.of(message.delta)
+                case "stored":
+                    yield _shared_end(message.stored)
+                case "found":
+                    yield _looked(message.found)
+        raise TokenwayError(Reason.STREAM_BROKEN, "the cache ended an answer that was followed before its end")
+
+    async def _found(self) -> Looked:
         stream = await self._open.enter_async_context(self._call)
-        messages = _Messages(aiter(stream))
-        self._open.push_async_callback(messages.aclose)
-        found = await _verdict(messages, self._lookup_seconds)
+        self._messages = _Messages(aiter(stream))
+        self._open.push_async_callback(self._messages.aclose)
+        found = await self._verdict(self._lookup_seconds)
         if found.semantic_pending:
             try:
-                found = await _verdict(messages, self._semantic_seconds)
+                found = await self._verdict(self._semantic_seconds)
             except (TokenwayError, TimeoutError) as error:
                 self._log.info("the semantic tier failed, going on without it", error=repr(error))
-                return _miss(found)
-        # To the end also after a miss: a call that is left early is one that was cancelled, and its span would say so.
-        _ = await messages.within(self._lookup_seconds)
-        return _answer(found) if found.verdict == pb.VERDICT_HIT else _miss(found)
+                return _looked(found)
+        if found.verdict not in _STAYS_OPEN:
+            # To the end also after a miss: a call that is left early is one that was cancelled, and its span would say
+            # so.
+            _ = await self._messages.within(self._lookup_seconds)
+        return _looked(found)
+
+    async def _verdict(self, seconds: float) -> pb.Found:
+        message = await self._messages.within(seconds)
+        if message is None or message.WhichOneof("event") != "found":
+            raise TokenwayError(Reason.SERVICE_UNAVAILABLE, "the cache ended a look-up without its verdict")
+        return message.found
 
 
 class _Messages:
@@ -115,19 +144,26 @@ class _Messages:
         return coming.result()
 
 
+async def _none() -> AsyncIterator[pb.LookupResponse]:
+    """Before the call."""
+    return
+    yield
+
+
 async def _next_of(messages: AsyncIterator[pb.LookupResponse]) -> pb.LookupResponse | None:
     return await anext(messages, None)
 
 
-async def _verdict(messages: _Messages, seconds: float) -> pb.Found:
-    message = await messages.within(seconds)
-    if message is None or message.WhichOneof("event") != "found":
-        raise TokenwayError(Reason.SERVICE_UNAVAILABLE, "the cache ended a look-up without its verdict")
-    return message.found
-
-
-def _miss(found: pb.Found) -> CacheVerdict:
-    return _VERDICTS.get(found.verdict, CacheVerdict.MISS)
+def _looked(found: pb.Found) -> Looked:
+    match found.verdict:
+        case pb.VERDICT_HIT:
+            return _answer(found)
+        case pb.VERDICT_LEAD:
+            return Lead(found.lead_token)
+        case pb.VERDICT_FOLLOW:
+            return Follow(_origin(found.origin))
+        case _:
+            return _VERDICTS.get(found.verdict, CacheVerdict.MISS)
 
 
 def _answer(found: pb.Found) -> CachedAnswer | CacheVerdict:
@@ -138,6 +174,13 @@ def _answer(found: pb.Found) -> CachedAnswer | CacheVerdict:
         finish_reason=finish_reason,
         origin=_origin(found.origin),
     )
+
+
+def _shared_end(stored: pb.Stored) -> SharedEnd:
+    finish_reason = _REASONS.get(stored.finish_reason)
+    if finish_reason is None:
+        raise TokenwayError(Reason.STREAM_BROKEN, "the cache ended an answer in a way that only a newer version knows")
+    return SharedEnd(finish_reason, usage_from_proto(stored.usage))
 
 
 def _origin(origin: money_pb2.CachedFrom) -> CachedFrom:

@@ -103,6 +103,7 @@ class Account:
     async def _begin_with(self, wanted: Reservation, model: Model) -> None:
         if self._keeper is not None:
             self._keeper.cancel()
+        self._ended_by = None  # of what is replaced
         # In the background: a caller that leaves now must not leave a reservation behind that nobody knows of.
         self._reserving = self._background.begin(self._reserve(wanted), name="reserve")
         self._lease = await asyncio.shield(self._reserving)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, Self
@@ -27,6 +27,7 @@ class CacheVerdict(StrEnum):
 
     HIT = "HIT"
     MISS = "MISS"
+    SHARED = "SHARED"
     BYPASSED = "BYPASSED"
     UNAVAILABLE = "UNAVAILABLE"
 
@@ -40,6 +41,7 @@ class Outcome(StrEnum):
     DEADLINE = "DEADLINE"
     BUDGET = "BUDGET"
     CACHED = "CACHED"
+    SHARED = "SHARED"
     RELEASED = "RELEASED"
 
 
@@ -53,6 +55,14 @@ class Delta(Protocol):
 
     def first(self, tokens: int) -> Self | None:
         """The leading pieces that hold at most so many tokens; None when not even one fits."""
+        ...
+
+    def pieces(self) -> Sequence[Sequence[object]]:
+        """Its texts with their tokens, its reasoning, its tool calls: pieces are equal where they are the same."""
+        ...
+
+    def without_first(self, *counts: int) -> Self | None:
+        """The same without so many leading pieces of each of these fields; None where nothing is left."""
         ...
 
     def rewritten(self, rewrite: Callable[[Channel, str], str]) -> Self:

@@ -12,30 +12,47 @@ from libs.clock import Clock
 from libs.errors import Reason, TokenwayError
 from libs.money import Usage
 from services.router.domain.account import Account
-from services.router.domain.answer import CacheVerdict, Delta, Event, Finished, FinishReason, Outcome, Receipt, Started
+from services.router.domain.answer import (
+    CachedFrom,
+    CacheVerdict,
+    Delta,
+    Event,
+    Finished,
+    FinishReason,
+    Outcome,
+    Receipt,
+    Started,
+)
 from services.router.domain.catalogue import Model
 from services.router.domain.engine_wait import EngineWait
+from services.router.domain.following import Following
+from services.router.domain.generating import Generating
 from services.router.domain.guards.answer_guard import OutputGuard
+from services.router.domain.leading import Leading
+from services.router.domain.look_up import LookUp
 from services.router.domain.ports import (
     Booked,
     Cache,
     CachedAnswer,
     CacheQuestion,
-    EngineEvent,
-    EngineFinished,
     EngineStarted,
+    Follow,
+    Lead,
+    Looked,
+    Looking,
     PassedLimit,
     Watcher,
 )
 from services.router.domain.route import Plan
 from services.router.domain.storing import Storing
-from services.router.domain.trying import Begun, Trying
+from services.router.domain.trying import Trying
 
 # How long the last message waits for the ledger, and for the cache to have the answer.
 _SETTLE_WAIT_SECONDS = 1.0
 _TIMER_SECONDS = 0.002
 _BY_BUDGET = frozenset({FinishReason.BUDGET, FinishReason.BUDGET_UNAVAILABLE})
-_BY_PLAN = frozenset({Outcome.FINISHED, Outcome.CACHED, Outcome.BUDGET})
+_FREE = frozenset({Outcome.CACHED, Outcome.SHARED})
+_BY_PLAN = frozenset({Outcome.FINISHED, Outcome.BUDGET}) | _FREE
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +66,17 @@ class Tools:
     cache_wait_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An answer that this request did not have made."""
+
+    outcome: Outcome
+    finish_reason: FinishReason
+    origin: CachedFrom
+
+
 class Answering:
-    """Looks up and reserves at the same time, then replays or generates, and books however it ends."""
+    """Looks up and reserves at the same time, then replays, follows or generates, and books however it ends."""
 
     def __init__(
         self,
@@ -76,22 +102,26 @@ class Answering:
         self._wait, self._sending_seconds = wait, sending_seconds
         self._arrived_at = tools.clock.monotonic()
         self._first_token_seconds: float | None = None
-        self._model = plan.candidates[0]
-        self._finish_reason = FinishReason.STOP
+        self._open = AsyncExitStack()
+        self._look_up = LookUp(cache=tools.cache, question=question, storing=storing)
+        self._leading: Leading | None = None
+        self._generating = Generating(plan=plan, account=account, trying=trying, storing=storing, watcher=tools.watcher)
+        self._given: Given | None = None
 
     async def events(self) -> AsyncGenerator[Event]:
         """Started, deltas, Finished. Leaving early books what was delivered and aborts the engine's work."""
         outcome = Outcome.FAILED  # unless it turns out otherwise
         try:
-            found = await self._look_up_and_reserve()
-            answer = self._replayed(found) if isinstance(found, CachedAnswer) else self._generated(found)
-            async with aclosing(self._guard.guarded(answer)) as pieces:
-                async for piece in pieces:
-                    yield piece
-            # The engine is done by now, or aborted where the guard ended the answer.
-            finished = await self._finished(found)
-            outcome = finished.receipt.outcome
-            yield finished
+            async with self._open:
+                self._open.push_async_callback(self._look_up.leave)
+                looking, looked = await self._look_up_and_reserve()
+                async with aclosing(self._guard.guarded(self._answer(looking, looked))) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                # The engine is done by now, or aborted where the guard ended the answer.
+                finished = await self._finished()
+                outcome = finished.receipt.outcome
+                yield finished
         except TokenwayError as error:
             outcome = Outcome.DEADLINE if error.reason is Reason.OUT_OF_TIME else Outcome.FAILED
             raise
@@ -107,37 +137,43 @@ class Answering:
         # Timers fire a millisecond early at times.
         return Outcome.DEADLINE if remaining is not None and remaining < _TIMER_SECONDS else Outcome.CANCELLED
 
-    async def _look_up_and_reserve(self) -> CachedAnswer | CacheVerdict:
+    async def _look_up_and_reserve(self) -> tuple[Looking | None, Looked]:
         """At the same time. A hit costs nothing, so it is served also when there is no money for more."""
         async with asyncio.TaskGroup() as both:
-            looking = both.create_task(self._look_up())
+            looking_up = both.create_task(self._look_up.found())
             reserving = both.create_task(self._refusal(self._account.reserve))
-        found, refusal = looking.result(), reserving.result()
-        if refusal is not None and isinstance(found, CachedAnswer):
-            refusal = await self._refusal_of_a_hit(refusal)
+        (looking, looked), refusal = looking_up.result(), reserving.result()
+        if isinstance(looked, CachedAnswer | Follow):
+            refusal = await self._refusal_of_what_is_free(looked, refusal)
         if refusal is not None:
             raise refusal
-        return found
+        return looking, looked
 
-    async def _refusal_of_a_hit(self, refusal: TokenwayError) -> TokenwayError | None:
-        """It takes no money and no tokens, but it is a request as any other, for those who limit how many there are."""
-        if refusal.reason is not Reason.BUDGET_EXCEEDED:
+    async def _refusal_of_what_is_free(
+        self, looked: CachedAnswer | Follow, refusal: TokenwayError | None
+    ) -> TokenwayError | None:
+        """It takes no money and no tokens, but it is a request as any other, for those who limit how many there are.
+
+        A hit that holds money gives it back with its first message; whoever follows, which may take long, now.
+        """
+        if isinstance(looked, CachedAnswer) if refusal is None else refusal.reason is not Reason.BUDGET_EXCEEDED:
             return None
         again = await self._refusal(self._account.reserve_nothing)
         return again if again is not None and again.reason is Reason.BUDGET_EXCEEDED else None
 
-    async def _look_up(self) -> CachedAnswer | CacheVerdict:
-        if not self._storing.reads:
-            return CacheVerdict.BYPASSED
-        async with self._tools.cache.lookup(self._question) as looking:
-            return await looking.found()
-
     async def _refusal(self, reserve: Callable[[Model], Awaitable[None]]) -> TokenwayError | None:
         try:
-            await reserve(self._model)
+            await reserve(self._generating.model)
         except TokenwayError as error:
             return error
         return None
+
+    def _answer(self, looking: Looking | None, looked: Looked) -> AsyncGenerator[Started | Delta]:
+        if isinstance(looked, CachedAnswer):
+            return self._replayed(looked)
+        if isinstance(looked, Follow) and looking is not None:
+            return self._shared(looking, looked)
+        return self._generated(looking, looked)
 
     async def _replayed(self, cached: CachedAnswer) -> AsyncGenerator[Started | Delta]:
         # At once: a slow reader must not hold money until its lease expires and is presumed spent.
@@ -145,66 +181,73 @@ class Answering:
         yield self._started(CacheVerdict.HIT)
         for delta in cached.deltas:
             yield delta
-        self._finish_reason = cached.finish_reason
+        self._given = Given(Outcome.CACHED, cached.finish_reason, cached.origin)
 
-    async def _generated(self, verdict: CacheVerdict) -> AsyncGenerator[Started | Delta]:
-        async with AsyncExitStack() as stack:
-            begun = await self._trying.begin(self._plan, stack)
-            self._model = begun.attempt.model
-            self._account.begin(
-                input_tokens=begun.started.input_tokens, cached_input_tokens=begun.started.cached_input_tokens
-            )
-            yield self._started(verdict)
-            async with aclosing(self._joined(begun)) as engine:
-                async for event in engine:
-                    if isinstance(event, EngineFinished):
-                        self._account.counted(event.usage)
-                        self._finish_reason = event.finish_reason
-                    elif not isinstance(event, EngineStarted):
-                        delta = await self._covered_part(event)
-                        if delta is not None:
-                            self._storing.add(delta)
-                            yield delta
-                        if delta is not event:
-                            self._finish_reason = self._account.ended_by or FinishReason.BUDGET
-                            break
+    async def _shared(self, looking: Looking, follow: Follow) -> AsyncGenerator[Started | Delta]:
+        """Another's answer as it comes; and where nobody makes it any more, one of its own."""
+        following = Following(
+            looking=looking, follow=follow, look_up=self._look_up, clock=self._tools.clock, wait=self._wait
+        )
+        async with aclosing(following.deltas()) as deltas:
+            async for delta in deltas:
+                if self._first_token_seconds is None:
+                    yield self._started(CacheVerdict.SHARED)
+                yield delta
+        if following.end is None:
+            async with aclosing(self._taken_over(following)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            return
+        if self._first_token_seconds is None:
+            yield self._started(CacheVerdict.SHARED)
+        _ = self._account.close(Outcome.SHARED, why=self._plan.why)
+        self._given = Given(Outcome.SHARED, following.end.finish_reason, following.origin)
 
-    async def _joined(self, begun: Begun) -> AsyncGenerator[EngineEvent]:
-        """The first event and the rest; an engine that fails now has broken an answer that somebody is reading."""
-        yield begun.first
-        try:
-            async for event in begun.events:
-                yield event
-        except TokenwayError as error:
-            if error.reason is Reason.OUT_OF_TIME:
-                raise
-            raise self._broken(begun.attempt.model, error) from error
+    async def _taken_over(self, following: Following) -> AsyncGenerator[Started | Delta]:
+        """What the caller has of it already must come again; it gets what is new."""
+        await self._account.reserve(self._generating.model)
+        run = following.delivered.run()
+        async with aclosing(self._generated(following.looking, following.takes_over)) as pieces:
+            async for piece in pieces:
+                if not isinstance(piece, Started):
+                    new = run.new_of(piece)
+                    if new is not None:
+                        yield new
+                elif not following.delivered.some:
+                    yield piece
+        if self._generating.finish_reason not in _BY_BUDGET:
+            run.end()
 
-    async def _covered_part(self, delta: Delta) -> Delta | None:
-        """What the lease covers of a delta: all of it, its beginning, or nothing."""
-        covered = await self._account.covered(delta.tokens)
-        part = delta if covered >= delta.tokens else delta.first(covered)
-        delivered = part.tokens if part is not None else 0
-        self._account.delivered(delivered)
-        if delivered < delta.tokens:
-            self._tools.watcher.discarded(self._model.name, tokens=delta.tokens - delivered)
-        return part
+    async def _generated(self, looking: Looking | None, looked: Looked) -> AsyncGenerator[Started | Delta]:
+        verdict = looked if isinstance(looked, CacheVerdict) else CacheVerdict.MISS
+        if isinstance(looked, Lead) and looking is not None:
+            self._storing.lead(looked.token, request_id=self._request_id)
+            self._leading = await self._open.enter_async_context(Leading(looking=looking, storing=self._storing))
+        async with aclosing(self._generating.events()) as events:
+            async for event in events:
+                if not isinstance(event, EngineStarted):
+                    yield event
+                    continue
+                if self._leading is not None and not self._storing.leads:
+                    await self._look_up.leave()  # another model answers: who follows had better ask the first
+                yield self._started(verdict)
 
-    async def _finished(self, found: CachedAnswer | CacheVerdict) -> Finished:
-        finish_reason = self._guard.ended_by or self._finish_reason
-        if isinstance(found, CachedAnswer):
-            return Finished(finish_reason, self._receipt(Outcome.CACHED, booked=None, settled=True, cached=found))
-        return await self._settled(finish_reason)
+    async def _finished(self) -> Finished:
+        if self._given is None:
+            return await self._settled(self._guard.ended_by or self._generating.finish_reason)
+        finish_reason = self._guard.ended_by or self._given.finish_reason
+        receipt = self._receipt(self._given.outcome, booked=None, settled=True, cached=self._given.origin)
+        return Finished(finish_reason, receipt)
 
     async def _settled(self, finish_reason: FinishReason) -> Finished:
-        if self._guard.acted:
-            self._storing.drop()
         outcome = Outcome.BUDGET if finish_reason in _BY_BUDGET else Outcome.FINISHED
         settling = self._account.close(outcome, why=self._plan.why)
-        storing = self._storing.finish(self._model, self._request_id, self._account.usage, finish_reason)
+        storing = self._storing.finish(self._request_id, self._account.usage, finish_reason, guarded=self._guard.acted)
         # So that whoever has read the last message finds the money booked and the answer cached; but not at any price.
         if storing is not None:
             await asyncio.wait({storing}, timeout=self._at_most(self._tools.cache_wait_seconds))
+            if self._leading is not None:
+                await self._leading.ended(within_seconds=self._at_most(self._tools.cache_wait_seconds))
         await asyncio.wait({settling}, timeout=self._at_most(_SETTLE_WAIT_SECONDS))
         booked, settled = _result(settling)
         return Finished(finish_reason, self._receipt(outcome, booked=booked, settled=settled))
@@ -229,20 +272,20 @@ class Answering:
 
     def _started(self, verdict: CacheVerdict) -> Started:
         self._first_token_seconds = self._elapsed_seconds()
-        self._tools.watcher.first_token(self._model.name, after_seconds=self._first_token_seconds)
-        return Started(self._request_id, self._model.name, self._plan.why, verdict)
+        self._tools.watcher.first_token(self._generating.model.name, after_seconds=self._first_token_seconds)
+        return Started(self._request_id, self._generating.model.name, self._plan.why, verdict)
 
     def _receipt(
-        self, outcome: Outcome, *, booked: Booked | None, settled: bool, cached: CachedAnswer | None = None
+        self, outcome: Outcome, *, booked: Booked | None, settled: bool, cached: CachedFrom | None = None
     ) -> Receipt:
-        free = outcome is Outcome.CACHED or (self._account.usage.output_tokens == 0 and outcome is not Outcome.FINISHED)
+        free = outcome in _FREE or (self._account.usage.output_tokens == 0 and outcome is not Outcome.FINISHED)
         return Receipt(
             request_id=self._request_id,
             reservation_id="" if free else self._account.reservation_id,
-            model=self._model.name,
+            model=self._generating.model.name,
             why=(booked and booked.why) or self._plan.why,
             usage=Usage() if free else self._account.usage,
-            price=self._model.price,
+            price=self._generating.model.price,
             cost_micro_usd=0 if free else booked.cost_micro_usd if booked else self._account.cost_micro_usd,
             outcome=outcome,
             attempts=self._trying.attempts,
@@ -250,17 +293,12 @@ class Answering:
             key_id=self._question.principal.key_id,
             duration_seconds=self._elapsed_seconds(),
             time_to_first_token_seconds=self._first_token_seconds,
-            cached=cached.origin if cached else None,
+            cached=cached,
             uncovered_micro_usd=booked.uncovered_micro_usd if booked else 0,
         )
 
     def _elapsed_seconds(self) -> float:
         return self._tools.clock.monotonic() - self._arrived_at
-
-    def _broken(self, model: Model, error: TokenwayError) -> TokenwayError:
-        tokens = self._account.usage.output_tokens
-        message = f"{model.name} broke off after {tokens} tokens, which are billed: {error.message}; ask again"
-        return TokenwayError(Reason.STREAM_BROKEN, message, metadata={"model": model.name, "cause": error.reason})
 
 
 def _result(task: asyncio.Task[Booked | None]) -> tuple[Booked | None, bool]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from types import TracebackType
+from typing import TypeVar
 
 from libs.clock import Clock
-from services.router.domain.ports import EngineEvent
+
+Waited = TypeVar("Waited")
 
 
 class EngineWait:
@@ -32,16 +34,16 @@ class EngineWait:
     ) -> None:
         self.seconds += self._clock.monotonic() - self._began_at
 
-    def over(self, events: AsyncIterator[EngineEvent]) -> AsyncIterator[EngineEvent]:
+    def over(self, events: AsyncIterator[Waited]) -> AsyncIterator[Waited]:
         """The same events, each waited for in a block of its own; whoever owns them still does."""
-        return _Waited(events, self)
+        return _Over(events, self)
 
 
-class _Waited(AsyncIterator[EngineEvent]):
-    def __init__(self, events: AsyncIterator[EngineEvent], wait: EngineWait) -> None:
+class _Over(AsyncIterator[Waited]):
+    def __init__(self, events: AsyncIterator[Waited], wait: EngineWait) -> None:
         self._events = events
         self._wait = wait
 
-    async def __anext__(self) -> EngineEvent:
+    async def __anext__(self) -> Waited:
         with self._wait:
             return await anext(self._events)

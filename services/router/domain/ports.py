@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -86,6 +86,7 @@ class CachePolicy:
     ttl_seconds: float = 3_600
     reuse_sampled: bool = False
     tier: CacheTier = CacheTier.EXACT
+    single_flight: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,31 +113,83 @@ class CachedAnswer:
     origin: CachedFrom
 
 
-class Looking(Protocol):
-    """One look-up that is open."""
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """There is none, and this request generates it for all who ask the same. The token names it in its fill."""
 
-    async def found(self) -> CachedAnswer | CacheVerdict:
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Another request is generating it; what was used is known at its end."""
+
+    origin: CachedFrom
+
+
+Looked = CachedAnswer | CacheVerdict | Lead | Follow
+
+
+@dataclass(frozen=True, slots=True)
+class SharedEnd:
+    """The end of an answer that was followed."""
+
+    finish_reason: FinishReason
+    usage: Usage
+
+
+SharedEvent = Delta | SharedEnd | Looked
+
+
+class Looking(Protocol):
+    """One look-up that is open. Whoever leads keeps it so: to leave it is to give the lead back."""
+
+    async def found(self) -> Looked:
         """A whole answer, or why there is none; once. Fails open: a cache that errs or is slow says UNAVAILABLE."""
         ...
+
+    async def followed(self) -> bool:
+        """Of a leader: waits until it has a follower; False at the end of the look-up, whichever. Fails not."""
+        ...
+
+    def shared(self) -> AsyncGenerator[SharedEvent]:
+        """Of a follower: the answer from its beginning, to a SharedEnd.
+
+        Its leader may be lost: then whose it is now, and again the answer from its beginning; or that this request is
+        to generate. Any error but OUT_OF_TIME says that the cache was lost.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEnd:
+    """The end of an answer that was generated. What is `for_followers_alone` is not stored."""
+
+    finish_reason: FinishReason
+    usage: Usage
+    for_followers_alone: bool = False
 
 
 class Cache(Protocol):
     """Answers that may be reused."""
 
-    def lookup(self, question: CacheQuestion) -> AbstractAsyncContextManager[Looking]:
-        """Looks while the block runs; leaving it ends the look-up. Neither fails."""
+    def lookup(self, question: CacheQuestion, *, single_flight: bool) -> AbstractAsyncContextManager[Looking]:
+        """Looks while the block runs; leaving it ends the look-up. Neither fails. Nobody leads or follows unasked."""
         ...
 
     async def fill(
         self,
         question: CacheQuestion,
+        answer: AsyncGenerator[Sequence[Delta] | AnswerEnd],
         *,
         request_id: str,
-        deltas: Sequence[Delta],
-        finish_reason: FinishReason,
-        usage: Usage,
+        lead_token: str,
+        live: bool,
     ) -> None:
-        """Stores a whole answer. Fails open: nothing is raised."""
+        """Stores an answer that comes to its end, and ends the look-up of its leader. Fails open: nothing is raised.
+
+        `live`: it takes as long as the answer does to come, and goes on to those who follow meanwhile.
+        """
         ...
 
     async def report_bad_hit(self, principal: Principal, request_id: str) -> bool:

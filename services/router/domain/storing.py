@@ -1,8 +1,9 @@
-"""Keeps an answer for the cache while it streams, where it may be kept at all."""
+"""Keeps an answer for the cache while it streams, where it may be kept at all; and sends it."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from libs.background import Background
@@ -10,22 +11,56 @@ from libs.money import Usage
 from services.router.domain.answer import Delta, FinishReason
 from services.router.domain.ask import CacheMode
 from services.router.domain.catalogue import Model
-from services.router.domain.ports import Cache, CacheQuestion
+from services.router.domain.ports import AnswerEnd, Cache, CacheQuestion
 
 # The modes in which a request takes an answer from the cache.
 READING = frozenset({CacheMode.POLICY, CacheMode.READ_ONLY})
+# The question's own ends: whoever asks the same has the same. Any other is the request's that led.
+_SHARED = frozenset({FinishReason.STOP, FinishReason.LENGTH, FinishReason.TOOL_CALLS})
 
 
 class Storing:
-    """Collects deltas up to a cap, and sends a whole answer to the cache in the background."""
+    """Collects deltas up to a cap. A whole answer goes to the cache in the background; that of a leader with followers
+    goes as it comes, from its beginning.
+    """
 
     def __init__(self, *, cache: Cache, background: Background, question: CacheQuestion, max_tokens: int) -> None:
         self._cache, self._background, self._question = cache, background, question
         self._room = max_tokens
         self._deltas: list[Delta] = []
+        self._end: AnswerEnd | None = None
+        self._news = asyncio.Event()
+        self._filling: asyncio.Task[None] | None = None
+        self._request_id = self._lead_token = ""
+        self._shares = self._begun = False
         mode, enabled = question.ask.cache_mode, question.policy.enabled
         self.reads = enabled and mode in READING
         self.writes = enabled and mode in {CacheMode.POLICY, CacheMode.REFRESH}
+        # An answer that outgrows the cap could not be told to those who come late.
+        fits = question.ask.max_output_tokens <= max_tokens
+        self.single_flight = self.reads and self.writes and question.policy.single_flight and fits
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is still made for all who ask the same."""
+        return bool(self._lead_token)
+
+    def lead(self, token: str, *, request_id: str) -> None:
+        """The answer is made for all who ask the same."""
+        self._lead_token, self._request_id = token, request_id
+
+    def share(self) -> None:
+        """Somebody follows."""
+        self._shares = True
+        self._share()
+
+    def begin(self, model: Model) -> None:
+        """The answer begins, and is this model's: where the question was another's, it is not what others ask for."""
+        self._begun = True
+        if model.name != self._question.model.name:
+            self._lead_token = ""
+            self._question = replace(self._question, model=model)
+        self._share()
 
     def add(self, delta: Delta) -> None:
         """One more; an answer that grows past the cap is dropped and not stored."""
@@ -33,23 +68,59 @@ class Storing:
             return
         self._room -= delta.tokens
         if self._room < 0:
-            self.drop()
+            self.close()
         else:
             self._deltas.append(delta)
+            self._news.set()
 
-    def drop(self) -> None:
-        """It will not be stored."""
-        self.writes = False
-        self._deltas.clear()
+    def close(self) -> None:
+        """Nothing more comes, and what has come is no answer; nothing where it had ended. What is sent breaks off."""
+        if self._end is None:
+            self.writes = False
+            self._deltas.clear()
+        self._news.set()
 
     def finish(
-        self, model: Model, request_id: str, usage: Usage, finish_reason: FinishReason
+        self, request_id: str, usage: Usage, finish_reason: FinishReason, *, guarded: bool
     ) -> asyncio.Task[None] | None:
-        """Stores the answer if it is whole, as that of the model that gave it; None where there is nothing to store."""
-        if not self.writes or finish_reason is not FinishReason.STOP:
+        """Sends what there is to send of it to its end; None where that is nothing.
+
+        An answer that a guard has altered is not stored. Those who follow have guards of their own.
+        """
+        live = self._filling is not None and not self._filling.done()
+        if not self.writes or not (live or (finish_reason is FinishReason.STOP and not guarded)):
             return None
-        question = replace(self._question, model=model)
+        if finish_reason not in _SHARED:
+            self.close()
+            return self._filling
+        self._end = AnswerEnd(finish_reason, usage, for_followers_alone=guarded)
+        self._news.set()
+        if not live:
+            self._request_id = request_id
+            self._fill(live=False)
+        return self._filling
+
+    def _share(self) -> None:
+        """From the first token on: before that another model may take over."""
+        if self._shares and self._begun and self._lead_token and self.writes and self._filling is None:
+            self._fill(live=True)
+
+    def _fill(self, *, live: bool) -> None:
         filling = self._cache.fill(
-            question, request_id=request_id, deltas=self._deltas, finish_reason=finish_reason, usage=usage
+            self._question, self._all(), request_id=self._request_id, lead_token=self._lead_token, live=live
         )
-        return self._background.begin(filling, name="fill")
+        self._filling = self._background.begin(filling, name="fill")
+
+    async def _all(self) -> AsyncGenerator[list[Delta] | AnswerEnd]:
+        """What has come, and what comes; at last its end, unless it breaks off."""
+        position = 0
+        while self.writes:
+            self._news.clear()
+            if position < len(self._deltas):
+                come, position = self._deltas[position:], len(self._deltas)
+                yield come
+            elif self._end is not None:
+                yield self._end
+                return
+            else:
+                await self._news.wait()

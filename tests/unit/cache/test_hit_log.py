@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from libs.background import Background
 from libs.errors import Reason, TokenwayError
 from libs.testing.served_hits import InMemoryServedHits
-from services.cache.domain.found import Found, Hit
+from services.cache.domain.found import Found, Hit, SharedPieces
 from services.cache.domain.hit_log import HitLog
-from services.cache.domain.model import AnswerPart, Principal, StoredAnswer
+from services.cache.domain.model import Principal, StoredAnswer
 from services.cache.domain.served_hit import ServedHit
 from tests.contract.answer_stores import in_memory, key
 
@@ -74,7 +74,7 @@ async def test_only_hits_are_remembered() -> None:
     served = Counting()
     async with Background(drain_seconds=1) as background:
         log = HitLog(served=served, background=background)
-        log.heard(AnswerPart(), CI, "req-1")
+        log.heard(SharedPieces(b""), CI, "req-1")
     assert served.writes == []
 
 

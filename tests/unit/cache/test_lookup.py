@@ -13,6 +13,7 @@ from libs.testing.answers import InMemoryAnswers
 from libs.testing.clock import ManualClock
 from services.cache.domain.eligibility import BypassReason
 from services.cache.domain.fill import Fill
+from services.cache.domain.flight import Follow, Lead
 from services.cache.domain.found import Bypass, Found, Hit, Kind, LookupEvent, Miss, SemanticMiss
 from services.cache.domain.key import AnswerKey
 from services.cache.domain.lookup import Lookup
@@ -25,7 +26,7 @@ async def told(lookup: Lookup, asks: Question, tier: Tier = Tier.EXACT) -> list[
     return [event async for event in lookup.events(asks, tier=tier)]
 
 
-async def verdict(lookup: Lookup, asks: Question) -> Hit | Miss | Bypass:
+async def verdict(lookup: Lookup, asks: Question) -> Hit | Miss | Bypass | Lead | Follow:
     """The first event's."""
     first = (await told(lookup, asks))[0]
     assert isinstance(first, Found)

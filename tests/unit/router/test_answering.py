@@ -33,6 +33,7 @@ from services.router.domain.cache_explanation import CacheExplanation
 from services.router.domain.generate import Caller, Generate, Policy
 from services.router.domain.guards.policy import Direction, Verdict
 from services.router.domain.ports import (
+    AnswerEnd,
     Attempt,
     Booked,
     CachedAnswer,
@@ -42,8 +43,10 @@ from services.router.domain.ports import (
     EngineFinished,
     EngineStarted,
     Lease,
+    Looked,
     PassedLimit,
     Reservation,
+    SharedEvent,
 )
 from services.router.domain.principal import Principal
 from tests.unit.router.asks import PRINCIPAL, TIERS, ask
@@ -60,6 +63,12 @@ class Piece:
 
     def first(self, tokens: int) -> Piece | None:
         return Piece(tokens) if tokens > 0 else None
+
+    def pieces(self) -> Sequence[Sequence[object]]:
+        return (("token",) * self.tokens, (), ())
+
+    def without_first(self, *counts: int) -> Piece | None:
+        return Piece(self.tokens - counts[0]) if self.tokens > counts[0] else None
 
     def rewritten(self, rewrite: Callable[[Channel, str], str]) -> Piece:
         raise NotImplementedError("nothing is guarded here")
@@ -104,8 +113,15 @@ class World:
 
         world: World
 
-        async def found(self) -> CachedAnswer | CacheVerdict:
+        async def found(self) -> Looked:
             return await self.world.looked_up()
+
+        async def followed(self) -> bool:
+            return False
+
+        async def shared(self) -> AsyncGenerator[SharedEvent]:
+            raise NotImplementedError("nobody follows here")
+            yield
 
     def ready(self, model: str) -> bool:
         return True
@@ -134,14 +150,14 @@ class World:
                 yield each
 
     @asynccontextmanager
-    async def lookup(self, question: CacheQuestion) -> AsyncIterator[World.Lookup]:
+    async def lookup(self, question: CacheQuestion, *, single_flight: bool) -> AsyncIterator[World.Lookup]:
         self.open_streams += 1
         try:
             yield World.Lookup(self)
         finally:
             self.open_streams -= 1
 
-    async def looked_up(self) -> CachedAnswer | CacheVerdict:
+    async def looked_up(self) -> Looked:
         if self.look_up_after is not None:
             await self.look_up_after.wait()
         if isinstance(self.found, BaseException):
@@ -154,8 +170,13 @@ class World:
     async def explain(self, question: CacheQuestion) -> CacheExplanation:
         raise NotImplementedError
 
-    async def fill(self, question: CacheQuestion, *, deltas: Sequence[Any], **_: Any) -> None:
-        self.stored.append((question.model.name, sum(each.tokens for each in deltas)))
+    async def fill(self, question: CacheQuestion, answer: AsyncGenerator[Any], **_: Any) -> None:
+        tokens = 0
+        async for each in answer:
+            if isinstance(each, AnswerEnd):
+                self.stored.append((question.model.name, tokens))
+            else:
+                tokens += sum(delta.tokens for delta in each)
 
     async def reserve(self, reservation: Reservation) -> Lease:
         refuse = self.refuse if reservation.max_output_tokens else self.refuse_free

@@ -19,7 +19,7 @@ from libs.telemetry import names
 from libs.testing.runtime import Recorded, recorded_runtime
 from services.router.adapters.cache_client import CacheClient
 from services.router.domain.answer import CacheKind, CacheVerdict
-from services.router.domain.ports import CachedAnswer, CachePolicy, CacheQuestion
+from services.router.domain.ports import CachedAnswer, CachePolicy, CacheQuestion, Looked
 from tests.unit.router.asks import PRINCIPAL, TIERS, ask
 from tokenway.cache.v1 import cache_pb2 as pb
 from tokenway.common.v1 import generation_pb2, money_pb2
@@ -76,8 +76,8 @@ async def client(
             await rpc.close()
 
 
-async def found(cache: CacheClient) -> CachedAnswer | CacheVerdict:
-    async with cache.lookup(QUESTION) as looking:
+async def found(cache: CacheClient) -> Looked:
+    async with cache.lookup(QUESTION, single_flight=False) as looking:
         return await looking.found()
 
 

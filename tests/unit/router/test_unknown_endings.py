@@ -59,5 +59,6 @@ async def test_a_stored_answer_with_an_unknown_ending_is_no_hit() -> None:
         cache_pb2.LookupResponse(stored=cache_pb2.Stored(finish_reason=OF_A_NEWER_VERSION)),
     )
     cache = CacheClient(client, lookup_seconds=1, semantic_seconds=1)  # type: ignore[arg-type]
-    async with cache.lookup(CacheQuestion(ask(), TIERS[0], PRINCIPAL, CachePolicy())) as looking:
+    question = CacheQuestion(ask(), TIERS[0], PRINCIPAL, CachePolicy())
+    async with cache.lookup(question, single_flight=False) as looking:
         assert await looking.found() is CacheVerdict.UNAVAILABLE

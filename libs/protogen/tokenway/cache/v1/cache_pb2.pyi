@@ -260,8 +260,11 @@ class Stored(_message.Message):
 
     FINISH_REASON_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    FOR_FOLLOWERS_ALONE_FIELD_NUMBER: _builtins.int
     finish_reason: _generation_pb2.FinishReason.ValueType
     """Why the answer ended."""
+    for_followers_alone: _builtins.bool
+    """Of a leader's Fill: what its followers got is whole, and is not to be stored. A guard took something out of it."""
     @_builtins.property
     def usage(self) -> _money_pb2.Usage:
         """What generating it had used."""
@@ -271,10 +274,11 @@ class Stored(_message.Message):
         *,
         finish_reason: _generation_pb2.FinishReason.ValueType = ...,
         usage: _money_pb2.Usage | None = ...,
+        for_followers_alone: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "for_followers_alone", b"for_followers_alone", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -292,7 +296,9 @@ class LookupResponse(_message.Message):
     PUBLISH_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def found(self) -> Global___Found:
-        """First, once."""
+        """First, once; again where it said that the semantic tier is looking, and for a follower whose leader is lost: what
+        follows that one is the answer from its beginning.
+        """
 
     @_builtins.property
     def delta(self) -> _generation_pb2.Delta:

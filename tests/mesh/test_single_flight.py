@@ -1,0 +1,259 @@
+"""Many who ask the same at once have one answer made, and get it as it comes, whoever of them leaves or fails."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from libs.errors import Reason, TokenwayError
+from libs.settings import schema
+from libs.telemetry import names
+from tests.mesh.in_process import limit, organisations, question
+from tests.mesh.twice import Event, Twice, ending, events, text, twice
+from tokenway.client.router import RouterClient
+from tokenway.common.v1 import generation_pb2, money_pb2
+from tokenway.router.v1 import router_pb2
+
+SLOW = question("[[tokens=40]] [[pace=20]]")
+MISS, SHARED = router_pb2.CACHE_VERDICT_MISS, router_pb2.CACHE_VERDICT_SHARED
+
+
+def verdicts(answers: list[list[Event]]) -> list[int]:
+    return sorted(each[0].started.cache_verdict for each in answers)
+
+
+def receipt(stream: list[Event]) -> money_pb2.Receipt:
+    return stream[-1].finished.receipt
+
+
+class Asking:
+    """A request that has begun: it can be seen to have got something, and can leave."""
+
+    def __init__(self, client: RouterClient, request: router_pb2.GenerateRequest, *, seconds: float = 30) -> None:
+        self.got: list[Event] = []
+        self._some = asyncio.Event()
+        self.task = asyncio.create_task(self._read(client, request, seconds))
+
+    async def _read(self, client: RouterClient, request: router_pb2.GenerateRequest, seconds: float) -> list[Event]:
+        async with client.stream_generate(request, timeout_seconds=seconds) as stream:
+            async for each in stream:
+                self.got.append(each)
+                if each.HasField("delta"):
+                    self._some.set()
+        return self.got
+
+    async def delivered(self) -> None:
+        """Returns once there is some text."""
+        async with asyncio.timeout(10):
+            await self._some.wait()
+
+    async def leave(self) -> None:
+        self.task.cancel()
+        await asyncio.wait({self.task})
+
+    async def ended(self) -> Any:
+        """The events, or the error."""
+        (result,) = await asyncio.gather(self.task, return_exceptions=True)
+        return result
+
+
+async def followed(mesh: Twice, count: float) -> None:
+    """Returns once so many follow."""
+    async with asyncio.timeout(10):
+        while mesh.cached(names.METRIC_CACHE_FOLLOWERS) < count:  # noqa: ASYNC110 # a server's state: nothing to wait on
+            await asyncio.sleep(0.01)
+
+
+async def led(mesh: Twice, request: router_pb2.GenerateRequest, *, followers: int = 4, **leader: Any) -> list[Asking]:
+    """A leader, and followers over both routers; the leader is the first."""
+    first = Asking(mesh.clients[0], request, **leader)
+    async with asyncio.timeout(10):
+        while not mesh.mesh.metrics["cache-1"].sample(names.METRIC_RPC_IN_FLIGHT, method=LOOKUP):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    rest = [Asking(mesh.clients[number % 2], request) for number in range(followers)]
+    await followed(mesh, followers)
+    return [first, *rest]
+
+
+LOOKUP = "tokenway.cache.v1.CacheService/Lookup"
+
+
+async def test_a_hundred_who_ask_the_same_at_once_have_one_answer_made(redis_url: str) -> None:
+    async with twice(redis_url) as mesh:
+        answers = await mesh.answers(SLOW, count=100)
+        assert mesh.generations == 1
+        assert {text(each) for each in answers} == {text(answers[0])}
+        assert verdicts(answers) == [MISS] + [SHARED] * 99
+        paid = [each for each in map(receipt, answers) if each.cost_micro_usd]
+        free = [each for each in map(receipt, answers) if not each.cost_micro_usd]
+        assert len(paid) == 1
+        await mesh.mesh.settled()
+        assert (await mesh.mesh.money())["BUDGET_WINDOW_DAY"] == (paid[0].cost_micro_usd, 0)
+    for each in free:
+        assert each.outcome == money_pb2.OUTCOME_SHARED
+        assert (each.cached.kind, each.cached.source_request_id) == (money_pb2.CACHE_KIND_SHARED, paid[0].request_id)
+        assert each.cached.original_usage == paid[0].usage
+
+
+async def test_followers_get_the_answer_while_it_is_made_and_later_ones_from_its_beginning(redis_url: str) -> None:
+    async with twice(redis_url) as mesh:
+        first, second, third, *_ = await led(mesh, question("[[tokens=100]] [[pace=50]]", max_tokens=200), followers=2)
+        await asyncio.gather(second.delivered(), third.delivered())
+        assert not first.task.done(), "they had to wait for its end"
+        late = Asking(mesh.clients[1], question("[[tokens=100]] [[pace=50]]", max_tokens=200))
+        await late.delivered()
+        assert not first.task.done()
+        whole = await first.ended()
+        for each in (second, third, late):
+            assert text(await each.ended()) == text(whole)
+        assert mesh.generations == 1
+
+
+async def test_what_was_shared_is_a_hit_afterwards(redis_url: str) -> None:
+    async with twice(redis_url) as mesh:
+        await mesh.answers(SLOW, count=4)
+        assert verdicts([await events(mesh.clients[1], SLOW)]) == [router_pb2.CACHE_VERDICT_HIT]
+
+
+async def test_an_answer_that_is_cut_by_length_is_shared_and_not_stored(redis_url: str) -> None:
+    cut = question("[[tokens=40]] [[pace=100]]", max_tokens=20)
+    async with twice(redis_url) as mesh:
+        asked = await led(mesh, cut)
+        answers = [await each.ended() for each in asked]
+        assert {each[-1].finished.finish_reason for each in answers} == {generation_pb2.FINISH_REASON_LENGTH}
+        assert mesh.generations == 1
+        assert verdicts([await events(mesh.clients[1], cut)]) == [MISS]
+
+
+@pytest.mark.parametrize("when", ["before the first token", "in mid-answer"])
+async def test_when_the_leader_leaves_exactly_one_follower_takes_its_place(redis_url: str, when: str) -> None:
+    before = when == "before the first token"
+    request = question(f"[[fault:first_token={2 if before else 0}]] [[tokens=60]] [[pace=100]]", max_tokens=100)
+    async with twice(redis_url) as mesh:
+        first, *rest = await led(mesh, request)
+        if not before:
+            await asyncio.gather(*(each.delivered() for each in (first, *rest)))
+        await first.leave()
+        answers = [await each.ended() for each in rest]
+        assert {len(text(each).split()) for each in answers} == {60}
+        assert {text(each) for each in answers} == {text(answers[0])}
+        assert mesh.generations == 2
+        assert mesh.cached(names.METRIC_CACHE_FLIGHTS, event="promoted") == 1
+        assert sorted(bool(receipt(each).cost_micro_usd) for each in answers) == [False] * 3 + [True]
+        await mesh.mesh.settled()
+
+
+async def test_a_follower_that_leaves_or_runs_out_of_time_ends_itself_alone(redis_url: str) -> None:
+    request = question("[[tokens=60]] [[pace=15]]")
+    async with twice(redis_url) as mesh:
+        first, leaving, *rest = await led(mesh, request)
+        hurried = Asking(mesh.clients[1], request, seconds=0.5)
+        await leaving.leave()
+        late = await hurried.ended()
+        assert isinstance(late, TokenwayError)
+        assert late.reason is Reason.OUT_OF_TIME
+        assert {text(await each.ended()) for each in rest} == {text(await first.ended())}
+        assert mesh.generations == 1
+
+
+async def test_a_leader_that_runs_out_of_time_does_not_end_its_followers(redis_url: str) -> None:
+    async with twice(redis_url) as mesh:
+        first, *rest = await led(mesh, question("[[tokens=60]] [[pace=15]]"), seconds=3)
+        assert isinstance(await first.ended(), TokenwayError)
+        answers = [await each.ended() for each in rest]
+        assert {len(text(each).split()) for each in answers} == {60}
+        assert mesh.generations == 2
+
+
+async def test_when_every_generation_fails_nobody_hangs(redis_url: str) -> None:
+    broken = question("[[tokens=30]] [[pace=100]] [[fault:cut_after=10]]")
+    async with twice(redis_url) as mesh:
+        asked = await led(mesh, broken)
+        async with asyncio.timeout(20):
+            endings = [await each.ended() for each in asked]
+        assert all(isinstance(each, TokenwayError) and each.reason is Reason.STREAM_BROKEN for each in endings), endings
+        await mesh.mesh.settled()
+
+
+def poor(dollars: str) -> dict[str, Any]:
+    return {"organisations": organisations(limit(dollars))}
+
+
+async def test_a_spent_budget_follows_and_one_that_would_have_to_pay_passes_the_lead_on(redis_url: str) -> None:
+    """Money for one answer: the leader holds it; when it leaves nobody else can have one."""
+    request = question("[[fault:first_token=1]] [[tokens=40]] [[pace=200]]", max_tokens=40)
+    async with twice(redis_url, **poor("0.0006")) as mesh:
+        first, *rest = await led(mesh, request)
+        answers = [await each.ended() for each in (first, *rest)]
+        assert {text(each) for each in answers} == {text(answers[0])}, "followers cost nothing"
+        assert mesh.generations == 1
+
+
+@pytest.mark.parametrize("action", ["redact", "block"])
+async def test_each_has_its_own_guard_and_what_it_does_to_the_leader_does_not_end_the_others(
+    redis_url: str, action: Any
+) -> None:
+    guarded, other = organisations(limit("100"))
+    guards = schema.Guards(output=schema.GuardKinds(email=action))
+    request = question("[[echo=write to ann@example.com today and tomorrow]] [[pace=20]]")
+    async with twice(redis_url, organisations=(guarded.model_copy(update={"guards": guards}), other)) as mesh:
+        asked = await led(mesh, request)
+        async with asyncio.timeout(20):
+            answers = [await each.ended() for each in asked]
+        assert not any("ann@" in text(each) for each in answers)
+        if action == "redact":
+            assert len({text(each) for each in answers}) == 1
+            assert mesh.generations == 1
+        else:
+            reasons = {each[-1].finished.finish_reason for each in answers}
+            assert reasons == {generation_pb2.FINISH_REASON_CONTENT_FILTER}
+        assert verdicts([await events(mesh.clients[1], request)]) == [MISS], "guarded answers are not stored"
+
+
+async def test_without_the_policy_everybody_generates(redis_url: str) -> None:
+    alone, other = organisations(limit("100"))
+    policy = schema.CachePolicy(single_flight=False)
+    async with twice(redis_url, organisations=(alone.model_copy(update={"cache": policy}), other)) as mesh:
+        answers = await mesh.answers(SLOW, count=4)
+        assert mesh.generations == 4
+        assert verdicts(answers) == [MISS] * 4
+
+
+async def test_questions_that_differ_or_are_another_organisations_are_not_shared(redis_url: str) -> None:
+    from services.mesh.client.router import RouterAddress, connected
+    from tests.mesh.in_process import OTHER_KEY
+
+    async with twice(redis_url) as mesh, connected(RouterAddress(mesh.mesh.address, OTHER_KEY)) as other:
+        answers = await asyncio.gather(
+            events(mesh.clients[0], SLOW), events(other, SLOW), events(mesh.clients[1], question("[[tokens=41]]"))
+        )
+        assert verdicts(list(answers)) == [MISS] * 3
+
+
+async def test_every_follower_links_to_the_one_that_leads(redis_url: str) -> None:
+    async with twice(redis_url) as mesh:
+        for each in await led(mesh, SLOW):
+            await each.ended()
+        spans = [each for each in mesh.mesh.recorded.spans() if names.CACHE_FLIGHT in (each.attributes or {})]
+    (leads,) = [each for each in spans if (each.attributes or {})[names.CACHE_FLIGHT] == "led"]
+    follow = [each for each in spans if each is not leads]
+    assert len(follow) == 4
+    assert leads.context is not None
+    assert {link.context.span_id for each in follow for link in each.links} == {leads.context.span_id}
+    assert {(each.attributes or {})[names.RPC_RESPONSE_STATUS_CODE] for each in spans} == {"OK"}
+
+
+async def test_how_the_only_one_to_ask_ends_its_look_up(redis_url: str) -> None:
+    async with twice(redis_url) as mesh:
+        await events(mesh.clients[0], question("whole"))
+        whole = [(each.attributes or {})[names.RPC_RESPONSE_STATUS_CODE] for each in look_ups(mesh)]
+        await ending(mesh.clients[0], question("[[tokens=9]]", max_tokens=4))
+        cut = [each.status.status_code.name for each in look_ups(mesh)]
+    assert whole == ["OK", "OK"], "its client's and its server's"
+    assert set(cut) == {"UNSET"}, "to leave is no error"
+
+
+def look_ups(mesh: Twice) -> list[Any]:
+    return [each for each in mesh.mesh.recorded.spans() if each.name == LOOKUP]
