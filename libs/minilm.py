@@ -16,7 +16,7 @@ NAME = "all-MiniLM-L6-v2"
 MODEL, TOKENIZER = "model.onnx", "tokenizer.json"
 # What services/mesh/model/minilm_graph.py makes of the weights: the same bits on every machine.
 SHA256 = {
-    MODEL: "6507c2035486872083576f122b31040d2d1ec76521d4996f9195571b2718d1ef",
+    MODEL: "7b0b96569d5d48f9d611d8aeaf0675f955285d30f14bde9ecb63bed4aa7703b7",
     TOKENIZER: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
 DIMENSIONS = 384

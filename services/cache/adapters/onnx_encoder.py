@@ -83,6 +83,8 @@ class MiniLm:
         # More threads would spin for a millisecond of work, and take their cores from the event loops beside.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = _WARNINGS
+        # More would fuse what the graph leaves apart because the fused operator is slower.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         path = str(folder / minilm.MODEL)
         self._session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 

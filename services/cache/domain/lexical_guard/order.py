@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from services.cache.domain.lexical_guard.said import FUNCTION, Said, stem
+from services.cache.domain.lexical_guard.said import FUNCTION, Said
 
 # What is on one side of these is not what is on the other. Not so of "and", "or", "versus" and "between".
 _MARKERS = frozenset(
@@ -43,14 +43,14 @@ def _sides(said: Said) -> dict[str, Sides]:
     found: dict[str, Sides] = {}
     left: set[str] = set()
     waiting: str | None = None
-    for word in said.words:
+    for word, stemmed in zip(said.words, said.stems, strict=True):
         if word in _MARKERS:
             found[word] = Sides(frozenset(left))
             left, waiting = set(), word
         elif word not in FUNCTION:
-            left.add(stem(word))
+            left.add(stemmed)
             if waiting:
-                found[waiting] = replace(found[waiting], right=frozenset([stem(word)]))
+                found[waiting] = replace(found[waiting], right=frozenset([stemmed]))
                 waiting = None
     return found
 

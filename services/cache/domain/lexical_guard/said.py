@@ -54,7 +54,8 @@ class Said:
     @cached_property
     def content(self) -> tuple[str, ...]:
         """The stems of words of the open classes, in order; figures are none."""
-        return tuple(stem(each) for each in self.words if each not in FUNCTION and not each[-1].isdigit())
+        both = zip(self.words, self.stems, strict=True)
+        return tuple(stemmed for word, stemmed in both if word not in FUNCTION and not word[-1].isdigit())
 
     @cached_property
     def vocabulary(self) -> frozenset[str]:
