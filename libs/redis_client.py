@@ -23,11 +23,18 @@ _MAX_CONNECTIONS = 64
 class Server(Redis):
     """One server. It takes calls together as a Cluster does, with the same words."""
 
-    def node_of(self, key: str) -> None:
-        """There is but one."""
+    def node_of(self, key: str) -> ClusterNode | None:
+        """None: there is but one."""
+        return None
 
     async def together(self, node: ClusterNode | None, commands: Sequence[Command]) -> list[Any]:
         """The answers to commands that go in one write; errors are among them."""
+        if len(commands) == 1:  # which costs half of a pipeline
+            client: Any = self  # its commands have no types
+            try:
+                return [await client.execute_command(*commands[0])]
+            except exceptions.ResponseError as error:
+                return [error]
         pipeline = self.pipeline(transaction=False)
         for each in commands:
             pipeline.execute_command(*each)

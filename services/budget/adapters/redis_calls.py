@@ -49,7 +49,10 @@ class _Call:
 
 
 class RedisCalls:
-    """A script is called at most twice, and loaded where it is not known; so it must bear being called twice."""
+    """Loads scripts where they are not known, and calls one again where nobody knows whether it ran: it must bear that.
+
+    `timeout_seconds` bounds a write whose callers have all left.
+    """
 
     def __init__(self, redis: RedisClient, *, timeout_seconds: float) -> None:
         self._redis: Any = redis  # neither client's commands have types
@@ -60,7 +63,7 @@ class RedisCalls:
         self._writing: set[asyncio.Task[None]] = set()
 
     async def call(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """What the script answers; its keys share a slot. How long that may take, is the caller's to say."""
+        """What the script answers; its keys share a slot. How long that may take is the caller's to say."""
         operands = (len(keys), *keys, *args)
         answer = await self._with_others(("EVALSHA", script.sha, *operands), key=keys[0])
         if isinstance(answer, _UNANSWERED):
