@@ -9,12 +9,15 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import pytest
+from redis.asyncio.cluster import ClusterNode
 from redis.crc import key_slot
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from libs.clock import SystemClock
 from libs.errors import Reason, TokenwayError
 from libs.keys import StoredKey, sha256_of
 from libs.redis_client import redis_or_cluster, require
+from libs.redis_cluster import Cluster
 from libs.testing.valkey_cluster import ValkeyCluster
 from services.budget.adapters.redis_keys import RedisKeys
 from services.budget.domain.limits import Principal
@@ -196,6 +199,23 @@ async def test_a_node_that_is_named_as_a_single_server_is_refused_with_the_addre
     with pytest.raises(TokenwayError, match=r"node of a cluster.*redis\+cluster://HOST:PORT,HOST:PORT"):
         await require(client, url=valkey_cluster.primary.url, timeout_seconds=5, reason=Reason.BUDGET_UNAVAILABLE)
 
+    await client.aclose()
+
+
+async def test_where_no_node_is_left_that_was_known_those_named_are_asked_again(
+    valkey_cluster: ValkeyCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("libs.redis_cluster._LEARN_AGAIN_SECONDS", 0)
+    client = Cluster(valkey_cluster.url, decode_responses=True)
+    await client.ping()
+    await client.aclose()
+    gone = ClusterNode("127.0.0.1", 1)
+    client.nodes_manager.startup_nodes = {gone.name: gone}
+
+    with pytest.raises(RedisConnectionError):
+        await client.get("key")
+
+    assert await client.get("key") is None
     await client.aclose()
 
 

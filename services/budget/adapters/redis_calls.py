@@ -22,8 +22,7 @@ _UNANSWERED = (
     exceptions.NoScriptError,
     exceptions.ConnectionError,
     exceptions.TimeoutError,
-    exceptions.MovedError,
-    exceptions.AskError,
+    exceptions.AskError,  # MOVED is one
     exceptions.TryAgainError,
     exceptions.ClusterDownError,
 )
