@@ -39,7 +39,7 @@ async def bench(*, quick: bool) -> Sequence[Table]:
         with RedisServer(binary=valkey_binary(), folder=folder, options=("--appendonly", "no")) as server:
             redis = redis_client(server.url)
             async with serving(folder, redis_url=server.url) as cache:
-                await cache.fill(header(QUESTION), delta(*["word "] * ANSWER_TOKENS), STOP)
+                await cache.fill(header(QUESTION, ttl_seconds=3_600), delta(*["word "] * ANSWER_TOKENS), STOP)
                 gc.freeze()  # as libs.rpc.process does once it serves
                 table = await measured(cache, redis, folder, lookups=lookups, rounds=rounds)
             await redis.aclose()

@@ -1,4 +1,4 @@
-"""MiniLM by onnxruntime, in threads of its own."""
+"""MiniLM by onnxruntime, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WARNINGS = 2
 
 
 class OnnxEncoder:
-    """An Encoder. A text waits `queue_seconds` at most for a thread to be free: by what the last ones took.
+    """An Encoder. A text waits `queue_seconds` at most for those before it: by what the last ones took.
 
     Texts are embedded one by one: what is quantized as it comes depends on its whole batch, so that a text would have a
     vector in each company.
@@ -35,17 +35,16 @@ class OnnxEncoder:
 
     dimensions = minilm.DIMENSIONS
 
-    def __init__(self, folder: Path, *, queue_seconds: float = 0.04, threads: int = 1) -> None:
+    def __init__(self, folder: Path, *, queue_seconds: float = 0.04) -> None:
         self.fingerprint = _fingerprint(folder)
         self._network = MiniLm(folder)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="encoder")
-        self._threads = threads
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._queue_seconds = queue_seconds
         self._seconds_each = _FIRST_GUESS_SECONDS
         self._waiting = 0
 
     async def embed(self, text: str) -> Embedding:
-        if self._waiting * self._seconds_each / self._threads > self._queue_seconds:
+        if self._waiting * self._seconds_each > self._queue_seconds:
             raise EncoderBusyError
         self._waiting += 1
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from services.cache.domain.lexical_guard.dates import NAMED
 from services.cache.domain.lexical_guard.said import FUNCTION, Said, bare, only_in, stem
 
@@ -14,22 +16,24 @@ def differ(one: Said, other: Said) -> bool:
 
     Who writes without capitals hides which words are names: then one word for another may be Rome for Paris.
     """
-    if _lacks(other, _named(one) | _owners(one)) or _lacks(one, _named(other) | _owners(other)):
+    if _unheard(_named(one) | _owners(one), one, other) or _unheard(_named(other) | _owners(other), other, one):
         return True
-    if _lacks(other, _opening(one)) and _lacks(one, _opening(other)):
+    if _unheard(_opening(one), one, other) and _unheard(_opening(other), other, one):
         return True
     if not (_tells_names(one) or _tells_names(other)):
         return bool(only_in(one.content, other.content)) and bool(only_in(other.content, one.content))
     return False
 
 
-def _lacks(said: Said, names: set[str]) -> bool:
-    missing = {each for each in names if each not in said.vocabulary and stem(each) not in said.vocabulary}
+def _unheard(names: set[str], one: Said, other: Said) -> bool:
+    """Does one of the names in the first text not occur in the other?"""
+    missing = {each for each in names if each not in other.vocabulary and stem(each) not in other.vocabulary}
     if not missing:
         return False
-    # "Wi-Fi" and "wifi", "e-mail" and "email".
-    joined = "".join(said.words)
-    return any(each not in joined for each in missing)
+    # "Wi-Fi" is "wifi", and the other way round.
+    joined_there = {"".join(pair) for pair in pairwise(other.words)}
+    joined_here = {part for pair in pairwise(one.words) if "".join(pair) in other.vocabulary for part in pair}
+    return bool(missing - joined_there - joined_here)
 
 
 def _tells_names(said: Said) -> bool:
