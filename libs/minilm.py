@@ -12,7 +12,6 @@ from pathlib import Path
 
 from libs.models_folder import models_folder
 
-NAME = "all-MiniLM-L6-v2"
 MODEL, TOKENIZER = "model.onnx", "tokenizer.json"
 # What services/mesh/model/minilm_graph.py makes of the weights: the same bits on every machine.
 SHA256 = {
