@@ -23,7 +23,6 @@ from libs.settings.schema import (
     Router,
     Section,
     Service,
-    Stores,
     Telemetry,
     VllmEngine,
 )
@@ -62,15 +61,6 @@ def addresses_are_unique(tree: Tree) -> Iterator[Mistake]:
     taken = (*_service_addresses(tree), *_model_addresses(tree))
     fixed = ((path, each) for path, each in taken if addresses.is_one_place(each))
     yield from _repeated(fixed, "the address {value} is taken by {first}")
-
-
-def the_cache_has_one_server(tree: Tree) -> Iterator[Mistake]:
-    """Its replicas follow the changes of all organisations, which lie in no one place of a cluster."""
-    for path, stores in _parts(tree, Stores, "stores"):
-        name = "redis_url" if stores.cache_redis_url is None else "cache_redis_url"
-        if "+cluster://" in getattr(stores, name):
-            message = "the cache takes one server and no cluster: name one in stores.cache_redis_url"
-            yield Mistake((*path, name), message)
 
 
 def plaintext_stays_on_this_machine(tree: Tree) -> Iterator[Mistake]:
@@ -194,7 +184,6 @@ CHECKS = (
     names_are_unique,
     key_hashes_are_unique,
     addresses_are_unique,
-    the_cache_has_one_server,
     plaintext_stays_on_this_machine,
     budgets_have_subjects,
     budgets_have_one_limit,

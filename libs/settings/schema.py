@@ -8,7 +8,16 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from libs.settings import addresses, patterns
 
@@ -160,8 +169,16 @@ class Stores(Section):
 
     redis_url: str = Field(default="embedded", pattern=REDIS_URL)
     cache_redis_url: str | None = Field(
-        default=None, pattern=REDIS_URL, description="a server of its own for the cache"
+        default=None, pattern=REDIS_URL, description="a server of its own for the cache", validate_default=True
     )
+
+    @field_validator("cache_redis_url")
+    @classmethod
+    def _one_server(cls, url: str | None, others: ValidationInfo) -> str | None:
+        # Its replicas follow the changes of all organisations, which lie in no one place of a cluster.
+        if "+cluster://" in (url or others.data.get("redis_url", "")):
+            raise ValueError("the cache takes one server and no cluster: name one here")
+        return url
 
 
 class Price(Section):

@@ -79,6 +79,16 @@ def test_a_bad_variable_is_named_without_its_password() -> None:
     )
 
 
+def test_a_cluster_in_the_environment_needs_a_server_for_the_cache() -> None:
+    cluster, server = {"REDIS_URL": "redis+cluster://a:1"}, {"REDIS_URL": "redis://a:1"}
+
+    assert "stores.cache_redis_url: the cache takes one server and no cluster" in refusal(VALID, environment=cluster)
+    beside = VALID + "stores: {cache_redis_url: 'redis://b:1'}"
+    assert read(beside, name="mesh.yaml", environment=cluster).stores.cache_redis_url == "redis://b:1"
+    over = VALID + "stores: {redis_url: 'redis+cluster://a:1'}"
+    assert read(over, name="mesh.yaml", environment=server).stores.redis_url == "redis://a:1"
+
+
 @pytest.mark.parametrize(
     "secret",
     [

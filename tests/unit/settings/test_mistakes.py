@@ -206,17 +206,11 @@ ADDED = {
     ),
     "a cluster for the cache too": (
         "stores: {redis_url: 'redis+cluster://a:1,b:1'}",
-        (
-            "mesh.yaml:12:21: stores.redis_url: the cache takes one server and no cluster: name one in "
-            "stores.cache_redis_url"
-        ),
+        "mesh.yaml:12:9: stores.cache_redis_url: the cache takes one server and no cluster: name one here",
     ),
     "a cluster for the cache alone": (
         "stores: {redis_url: 'redis://a:1', cache_redis_url: 'rediss+cluster://b:1'}",
-        (
-            "mesh.yaml:12:53: stores.cache_redis_url: the cache takes one server and no cluster: name one in "
-            "stores.cache_redis_url"
-        ),
+        "mesh.yaml:12:53: stores.cache_redis_url: the cache takes one server and no cluster: name one here",
     ),
     "a truth that is none": (
         "  - {name: b, cache: {enabled: maybe}}",
