@@ -33,7 +33,7 @@ Command = Sequence[Any]
 
 def names_cluster(url: str) -> bool:
     """True for an address of the form above."""
-    return urlsplit(url).scheme.endswith(_SCHEME)
+    return url.partition("://")[0].endswith(_SCHEME)
 
 
 def nodes_named(url: str) -> list[str]:

@@ -21,6 +21,7 @@ from libs.redis_cluster import Cluster
 from libs.testing.valkey_cluster import ValkeyCluster
 from services.budget.adapters.redis_keys import RedisKeys
 from services.budget.domain.limits import Principal
+from services.budget.domain.ports import Swept
 from services.budget.domain.verification import Difference
 from services.router.adapters.redis_keys import RedisKeys as RouterKeys
 from tests.contract.ledgers import POLICY, Tried, in_redis
@@ -130,6 +131,20 @@ async def test_what_is_on_other_nodes_goes_on_while_a_primary_is_frozen(own_clus
         assert len(leases) == 50
         assert {each.done() for each in lost} == {False}
         await asyncio.gather(*lost, return_exceptions=True)
+
+
+async def test_leases_on_other_nodes_end_while_a_primary_is_away(own_cluster: ValkeyCluster) -> None:
+    async with ledger_on(own_cluster) as tried:
+        await tried.ledger.reserve(asked())
+        await tried.ledger.reserve(asked(principal=HOOLI))
+        tried.clock.advance(60)
+        own_cluster.wait_for_replica()
+        own_cluster.primary.kill()
+
+        await refused(tried.ledger.sweep(), Reason.BUDGET_UNAVAILABLE)
+
+        own_cluster.wait_for_promotion()
+        assert await until_done(tried.ledger.sweep) == Swept(1, 110), "the other was found before"
 
 
 async def test_a_primary_that_is_killed_and_restarted_has_lost_nothing(valkey_cluster: ValkeyCluster) -> None:

@@ -8,6 +8,7 @@ from importlib.resources import files
 from itertools import chain
 from typing import Any
 
+from libs.errors import TokenwayError
 from libs.money import Usage
 from libs.redis_client import RedisClient
 from services.budget.adapters import redis_replies as replies
@@ -114,9 +115,14 @@ class RedisLedger:
     async def sweep(self) -> Swept:
         async with or_unavailable(self._timeout_seconds):
             organisations = await self._organisations.announced()
-        swept = _NOTHING_SWEPT
+        swept, failed = _NOTHING_SWEPT, None
         for organisation in organisations:
-            swept += await self._sweep_one(organisation)
+            try:
+                swept += await self._sweep_one(organisation)
+            except TokenwayError as error:  # its primary is away: those on others need not wait for that
+                failed = error
+        if failed:
+            raise failed
         return swept
 
     async def usage(self, principal: Principal) -> tuple[BudgetState, ...]:
