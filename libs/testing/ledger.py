@@ -98,7 +98,7 @@ class InMemoryLedger:
         elif held.state == "expired":
             held.state = "released"
             said = {kind: held.booked(kind) - most for kind, most in held.presumed.items()}
-            held.released = self._correct(held, now, said, held.used)
+            held.released = self._correct(held, now, said, held.used, receipt_of(held).why)
         return held.released
 
     async def book(self, arrear: Arrear) -> Receipt:
@@ -112,7 +112,8 @@ class InMemoryLedger:
             return receipt_of(existing)
         if existing:
             await self.release(owner, asked.id)
-            self._forgotten.append(existing)
+        if before := self._held.get((owner, asked.id)):
+            self._forgotten.append(before)
         at_ms = max(now - _REMEMBERED_MS, min(now, int(arrear.admitted_at_seconds * 1000)))
         held = self._held[owner, asked.id] = Held(asked, asked.max_output_tokens, at_ms, expires_ms=now, late=True)
         always, limited = self._always(asked.principal), self._limited(asked.principal, tuple(Kind))

@@ -106,6 +106,7 @@ async def test_what_was_released_after_it_was_presumed_stays_released(tried: Tri
     await tried.ledger.book(late)
 
     assert stands(tried) == (0, 0)
+    assert [each.why for each in tried.books.receipts("acme")] == [BOOKED_LATER] * 2
 
 
 @pytest.mark.parametrize("after_seconds", [0, 61])

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -30,6 +31,7 @@ from libs.testing.ledger import InMemoryLedger
 from libs.testing.ledger_books import RedisBooks
 from libs.testing.valkey import RedisServer
 from libs.testing.valkey_cluster import ValkeyCluster
+from services.budget.domain.arrears import Arrear
 from services.budget.domain.lease import Extension, LeasePolicy, Reservation, ReservationId
 from services.budget.domain.limits import (
     WINDOWS,
@@ -108,6 +110,8 @@ Step = Callable[[Ledger], Awaitable[Any]]
 
 class LedgerMachine(RuleBasedStateMachine):
     """Each rule is done to both; `check` compares what they answered."""
+
+    keeps_limits = True
 
     def __init__(self, server: RedisServer | ValkeyCluster) -> None:
         super().__init__()
@@ -226,6 +230,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def no_time_of_a_windows_length_saw_more_than_its_limit(self) -> None:
         """Whatever the buckets are: by when each amount was booked."""
+        if not self.keeps_limits:
+            return
         for counted, highest in self.highest.items():
             if counted.kind is Kind.MONEY or counted.window is Window.TOTAL:
                 continue
@@ -305,6 +311,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def both(self, step: Step) -> None:
         before = self.standing()
         assert self.loop.run(answer(self.tried.ledger, step)) == self.loop.run(answer(self.model, step))
+        if not self.keeps_limits:
+            return
         for name, (was, will) in {name: (was, self.standing()[name]) for name, was in before.items()}.items():
             assert will <= max(was, self.limits[name].most), name
 
@@ -315,6 +323,32 @@ class LedgerMachine(RuleBasedStateMachine):
             for name in self.limits
             if not name.soft
         }
+
+
+class LateMachine(LedgerMachine):
+    """That ledger is away now and then, and is told afterwards what was spent: so much passes its limits."""
+
+    keeps_limits = False
+
+    @precondition(lambda self: self.asked)
+    @rule(
+        which=st.integers(0, 50),
+        unheard=st.booleans(),
+        tokens=st.none() | st.tuples(TOKENS, TOKENS, TOKENS),
+        outcome=st.sampled_from(sorted(SETTLED_WITH)),
+        seconds_ago=st.sampled_from([-60, 0, 59, 3_600, 86_000, 90_000, 40 * 86_400]),
+    )
+    def book(
+        self, which: int, unheard: bool, tokens: tuple[int, int, int] | None, outcome: Any, seconds_ago: int
+    ) -> None:
+        reservation = self.one(which)
+        if unheard:  # else it may have been, and have ended in any way
+            reservation = replace(reservation, id=ReservationId(f"r{len(self.asked)}"))
+            self.asked.append(reservation)
+        settlement = Settlement(reservation.id, "acme", usage(tokens), outcome, "why") if tokens else None
+        at_seconds = self.clock.now_ms / 1000 - seconds_ago
+        arrear = Arrear(reservation, at_seconds, "settled" if settlement else "expired", settlement)
+        self.check(lambda ledger: ledger.book(arrear))
 
 
 class ClusterMachine(LedgerMachine):
@@ -344,6 +378,11 @@ async def answer(ledger: Ledger, step: Step) -> object:
 @pytest.mark.timeout(3_600 if LONG else 300)
 def test_the_ledger_in_redis_lives_as_its_model_does(redis_servers: RedisServer) -> None:
     live(partial(LedgerMachine, redis_servers), histories=60)
+
+
+@pytest.mark.timeout(3_600 if LONG else 300)
+def test_the_ledger_that_was_away_lives_as_its_model_does(redis_servers: RedisServer) -> None:
+    live(partial(LateMachine, redis_servers), histories=20)
 
 
 @pytest.mark.timeout(3_600 if LONG else 300)
