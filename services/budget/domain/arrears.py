@@ -16,7 +16,6 @@ from services.budget.domain.windows import Window, period
 # What a receipt's `why` says of it, after the router's own reason.
 BOOKED_LATER = "booked while the ledger was away"
 
-
 # No organisation sees another's: a reservation's id is unique within its own.
 Name = tuple[str, ReservationId]
 
@@ -61,6 +60,8 @@ class Arrear:
     @property
     def cost_micro_usd(self) -> int:
         """What it takes of the cap: all that is held, until its router says less; never more."""
+        if self.state in ("open", "expired"):
+            return self.held_micro_usd
         return min(self.held_micro_usd, cost_micro_usd(self.reservation.price, self.usage))
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -213,6 +214,15 @@ async def test_a_spent_limit_does_not_hold_while_the_ledger_is_away_but_the_cap_
     assert "may spend unchecked $0 is left here, and this request may cost $0.001" in error.message
     assert error.retry_after_seconds
     assert replica.told.decisions == ["admitted"] * 3 + ["refused"]
+
+
+async def test_where_cached_input_is_the_dearer_one_the_worst_is_held_at_its_price(replica: Replica) -> None:
+    replica.away()
+    dear = replace(asked(), price=Price(1_000_000, 50_000_000, 1_000_000, "v1"))
+
+    await replica.ledger.reserve(dear)
+
+    assert replica.told.micro_usd == 10 * 50 + 990
 
 
 async def test_what_a_request_does_not_use_is_there_for_the_next(replica: Replica) -> None:
