@@ -35,18 +35,20 @@ class InMemoryBookkeeper:
         return {spender: spent for spender, spent in found.items() if spent}
 
     async def trim(self) -> int:
-        return sum([await self._trim_one(each) for each in self._ledger.organisations()])
+        return sum([await self._trim_one(each) for each in self._ledger.entries.organisations()])
 
     async def verify(self, organisation: str) -> AsyncGenerator[Finding]:
         """Its counters are sums: there is nothing that they could differ from."""
-        yield Verified(len(self._ledger.entries(organisation)), self._ledger.trimmed(organisation), 0, 0)
+        yield Verified(len(self._ledger.entries.of(organisation)), self._ledger.entries.trimmed(organisation), 0, 0)
 
     async def _trim_one(self, organisation: str) -> int:
         until_seconds = self._ledger.begin(organisation) / 1000 - _RECEIPT_DAYS * 86_400
-        old = [each for each in self._ledger.entries(organisation) if each.receipt.booked_at_seconds <= until_seconds]
+        old = [
+            each for each in self._ledger.entries.of(organisation) if each.receipt.booked_at_seconds <= until_seconds
+        ]
         if self._archive and old:
             await self._archive.keep(old)
-        self._ledger.trim(organisation, old)
+        self._ledger.entries.trim(organisation, old)
         return len(old)
 
 

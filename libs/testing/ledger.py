@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NoReturn
 
 from libs.money import Usage, UsageSource, cost_micro_usd
 from libs.testing.held import Amounts, Booking, Counted, Held, bookings_in, is_in
-from services.budget.domain.archive import OldReceipt
+from libs.testing.receipts import InMemoryReceipts
 from services.budget.domain.arrears import Arrear
 from services.budget.domain.errors import budget_exceeded, reservation_closed, reservation_not_found
 from services.budget.domain.lease import Extension, Lease, LeasePolicy, Reservation, ReservationId
@@ -38,8 +36,7 @@ class InMemoryLedger:
         self._held: dict[tuple[str, ReservationId], Held] = {}
         # Closed so long ago that their ids are used anew; what they booked stands.
         self._forgotten: list[Held] = []
-        self._entries: dict[str, list[OldReceipt]] = {}
-        self._written: Counter[str] = Counter()
+        self.entries = InMemoryReceipts()
 
     async def reserve(self, reservation: Reservation) -> Lease:
         organisation = reservation.principal.organisation
@@ -123,7 +120,7 @@ class InMemoryLedger:
         if (settlement := arrear.settlement) is None:
             self._presume(held, now)
             held.receipt = replace(receipt_of(held), why=arrear.why)
-            self._entries[owner][-1] = replace(self._entries[owner][-1], receipt=held.receipt)
+            self.entries.amend(owner, held.receipt)
         else:
             held.book(held.used_of(settlement.usage), now)
             uncovered = max(0, cost_micro_usd(asked.price, settlement.usage) - held.booked())
@@ -164,38 +161,11 @@ class InMemoryLedger:
         return tuple(self._state(organisation, each, now) for each in await self.limits(organisation))
 
     async def list_receipts(self, query: ReceiptQuery) -> ReceiptPage:
-        # A page token is the id of the oldest entry that was looked at.
-        before = _place(query.page_token) if query.page_token else math.inf
-        asked = [
-            each
-            for each in reversed(self.entries(query.organisation))
-            if _place(each.id) < before
-            and query.request_id in ("", each.receipt.request_id)
-            and each.receipt.booked_at_seconds >= query.since_seconds
-        ]
-        page = asked[: query.page_size]
-        full = len(page) == query.page_size
-        return ReceiptPage(tuple(each.receipt for each in page), page[-1].id if full else "")
-
-    def entries(self, organisation: str) -> list[OldReceipt]:
-        """The organisation's ledger, oldest first."""
-        return list(self._entries.get(organisation, ()))
-
-    def organisations(self) -> list[str]:
-        """Those that have a ledger."""
-        return list(self._entries)
-
-    def trim(self, organisation: str, gone: Sequence[OldReceipt]) -> None:
-        """Takes these out of it."""
-        self._entries[organisation] = [each for each in self._entries[organisation] if each not in gone]
-
-    def trimmed(self, organisation: str) -> int:
-        """How many were taken out of it."""
-        return self._written.get(organisation, 0) - len(self.entries(organisation))
+        return self.entries.page(query)
 
     def receipts(self, organisation: str) -> list[Receipt]:
         """What the entries say."""
-        return [each.receipt for each in self.entries(organisation)]
+        return [each.receipt for each in self.entries.of(organisation)]
 
     def used_and_reserved(
         self, organisation: str, account: Account, window: Window, at_ms: int, kind: Kind = Kind.MONEY
@@ -337,14 +307,7 @@ class InMemoryLedger:
             uncovered_micro_usd=uncovered,
             booked_at_seconds=now / 1000,
         )
-        self._write(held, held.money())
-
-    def _write(self, held: Held, money: tuple[tuple[int, int], ...]) -> None:
-        organisation = held.asked.principal.organisation
-        entry = f"{self._written[organisation]}-0"
-        self._written[organisation] += 1
-        written = OldReceipt(entry, held.asked.principal, receipt_of(held), money)
-        self._entries.setdefault(organisation, []).append(written)
+        self.entries.write(held.asked.principal, held.receipt, held.money())
 
     def _correct(self, held: Held, now: int, said: Amounts, usage: Usage, why: str = "", uncovered: int = 0) -> int:
         lower = {kind: min(held.presumed.get(kind, 0), max(0, held.booked(kind) - most)) for kind, most in said.items()}
@@ -359,7 +322,8 @@ class InMemoryLedger:
                 booked_at_seconds=now / 1000,
             )
             money = lower.get(Kind.MONEY, 0)
-            self._write(held, ((held.part_ms // 60_000, -money),) if money else ())
+            booked = ((held.part_ms // 60_000, -money),) if money else ()
+            self.entries.write(held.asked.principal, held.receipt, booked)
         return lower.get(Kind.MONEY, 0)
 
     def begin(self, organisation: str) -> int:
@@ -445,10 +409,6 @@ def _counted(limit: Limit) -> Counted:
 
 def _left(state: BudgetState) -> int:
     return state.limit.most - state.used - state.reserved
-
-
-def _place(entry: str) -> int:
-    return int(entry.partition("-")[0])
 
 
 def receipt_of(held: Held) -> Receipt:
