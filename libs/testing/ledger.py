@@ -1,28 +1,24 @@
-"""The budget's ledger in memory, as plain as it can be: a counter is a sum over all reservations, taken when asked."""
+"""The budget's ledger in memory, as plain as it can be."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import NoReturn
 
 from libs.money import Usage, UsageSource, cost_micro_usd
-from libs.testing.held import Amounts, Booking, Counted, Held, bookings_in, is_in
+from libs.testing.counters import InMemoryCounters, counted_by, room_in
+from libs.testing.held import Amounts, Booking, Counted, Held
 from libs.testing.receipts import InMemoryReceipts
 from services.budget.domain.arrears import Arrear
-from services.budget.domain.errors import budget_exceeded, reservation_closed, reservation_not_found
+from services.budget.domain.errors import reservation_closed, reservation_not_found
 from services.budget.domain.lease import Extension, Lease, LeasePolicy, Reservation, ReservationId
-from services.budget.domain.limits import WINDOWS, Account, BudgetState, Kind, Limit, LimitName, Principal
+from services.budget.domain.limits import Account, BudgetState, Kind, Limit, LimitName, Principal
 from services.budget.domain.ports import Swept
 from services.budget.domain.receipt import Outcome, Receipt, ReceiptPage, ReceiptQuery, Settlement
-from services.budget.domain.windows import BUCKETS, Window, bucket_seconds, period
+from services.budget.domain.windows import Window
 
 _REMEMBERED_MS = 24 * 3_600_000
-# Where what is reserved stands in the way, it may be gone at any moment.
-_TRY_AGAIN_MS = 1_000
-_OF_REQUEST = (Kind.REQUESTS, Kind.CONCURRENCY)
-_NEVER = float("inf")
 
 
 class InMemoryLedger:
@@ -32,7 +28,7 @@ class InMemoryLedger:
         self._policy = policy or LeasePolicy()
         self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
         self._latest_ms: dict[str, int] = {}
-        self._limits: dict[str, dict[LimitName, Limit]] = {}
+        self._counters = InMemoryCounters(self.held)
         self._held: dict[tuple[str, ReservationId], Held] = {}
         # Closed so long ago that their ids are used anew; what they booked stands.
         self._forgotten: list[Held] = []
@@ -113,8 +109,8 @@ class InMemoryLedger:
             self._forgotten.append(before)
         at_ms = max(now - _REMEMBERED_MS, min(now, int(arrear.admitted_at_seconds * 1000)))
         held = self._held[owner, asked.id] = Held(asked, asked.max_output_tokens, at_ms, expires_ms=now, late=True)
-        always, limited = self._always(asked.principal), self._limited(asked.principal, tuple(Kind))
-        held.counted = self._next_part(asked.principal, existing.counted) if existing else always + limited
+        counters, whose = self._counters, asked.principal
+        held.counted = counters.next_part(whose, existing.counted) if existing else counters.touched(whose)
         held.reserve(held.leased)
         held.book({Kind.REQUESTS: 0 if existing else 1}, now)
         if (settlement := arrear.settlement) is None:
@@ -136,70 +132,58 @@ class InMemoryLedger:
 
     async def usage(self, principal: Principal) -> tuple[BudgetState, ...]:
         now, organisation = self.begin(principal.organisation), principal.organisation
-        limits = self._limits.get(organisation, {}).values()
-        return tuple(self._state(organisation, each, now) for each in limits if each.account in principal.accounts())
+        return tuple(self._counters.state(organisation, each, now) for each in self._counters.limits_of(principal))
 
     async def put_limit(self, organisation: str, limit: Limit) -> BudgetState:
-        limits = self._limits.setdefault(organisation, {})
-        limits.pop(limit.name, None)  # the latest comes last
-        limits[limit.name] = limit
-        return self._state(organisation, limit, self.begin(organisation))
+        self._counters.put(organisation, limit)
+        return self._counters.state(organisation, limit, self.begin(organisation))
 
     async def add_limit(self, organisation: str, limit: Limit) -> bool:
         self.begin(organisation)
-        return self._limits.setdefault(organisation, {}).setdefault(limit.name, limit) is limit
+        return self._counters.add(organisation, limit)
 
     async def limits(self, organisation: str) -> tuple[Limit, ...]:
-        return tuple(self._limits.get(organisation, {}).values())
+        return self._counters.limits(organisation)
 
     async def remove_limit(self, organisation: str, name: LimitName) -> bool:
         self.begin(organisation)
-        return self._limits.get(organisation, {}).pop(name, None) is not None
+        return self._counters.remove(organisation, name)
 
     async def states(self, organisation: str) -> tuple[BudgetState, ...]:
         now = self.begin(organisation)
-        return tuple(self._state(organisation, each, now) for each in await self.limits(organisation))
+        return tuple(self._counters.state(organisation, each, now) for each in await self.limits(organisation))
 
     async def list_receipts(self, query: ReceiptQuery) -> ReceiptPage:
         return self.entries.page(query)
 
-    def receipts(self, organisation: str) -> list[Receipt]:
-        """What the entries say."""
-        return [each.receipt for each in self.entries.of(organisation)]
-
     def used_and_reserved(
         self, organisation: str, account: Account, window: Window, at_ms: int, kind: Kind = Kind.MONEY
     ) -> tuple[int, int]:
-        """The counter at that moment; of money, of the calendar's window in which it lies."""
-        counted = Counted(account, kind, window)
-        if kind is Kind.MONEY:
-            return self.counter(organisation, account, window, period(window, at_ms // 1000).id)
-        of = list(self.held(organisation))
-        used = sum(each.amount for each in bookings_in(of, counted) if is_in(window, each.booked_ms, at_ms))
-        return used, sum(held.reserved.get(kind, 0) for held in of if counted in held.counted)
+        """The counter at that moment."""
+        return self._counters.used_and_reserved(organisation, account, window, at_ms, kind)
 
     def counter(self, organisation: str, account: Account, window: Window, identity: str) -> tuple[int, int]:
         """Of money, spent and reserved in the window of that id."""
-        counted, of = Counted(account, Kind.MONEY, window), list(self.held(organisation))
-        bookings = bookings_in(of, counted)
-        spent = sum(each.amount for each in bookings if period(window, each.reserved_ms // 1000).id == identity)
-        live = (each for each in of if counted in each.counted and period(window, each.part_ms // 1000).id == identity)
-        return spent, sum(each.reserved.get(Kind.MONEY, 0) for each in live)
+        return self._counters.counter(organisation, account, window, identity)
 
     def bookings(self, organisation: str, counted: Counted) -> list[Booking]:
         """What was ever booked in a counter."""
-        return list(bookings_in(self.held(organisation), counted))
+        return self._counters.bookings(organisation, counted)
+
+    def receipts(self, organisation: str) -> list[Receipt]:
+        """What the entries say."""
+        return [each.receipt for each in self.entries.of(organisation)]
 
     def _take_place(self, held: Held, replaced: Held | None, now: int) -> None:
         """Reserves for it, where it replaces an open one in place of that."""
         principal = held.asked.principal
         returned: Amounts = {}
         if replaced and replaced.state == "open":
-            held.counted = self._next_part(principal, replaced.counted)
+            held.counted = self._counters.next_part(principal, replaced.counted)
             returned = replaced.reserved
             replaced.give_back()
         else:
-            held.counted = self._always(principal) + self._limited(principal, tuple(Kind))
+            held.counted = self._counters.touched(principal)
         held.leased = self._first_lease_tokens(held, now)
         held.reserve(held.leased)
         held.book({Kind.REQUESTS: 0 if replaced else 1}, now)
@@ -210,9 +194,9 @@ class InMemoryLedger:
         asked = held.asked
         worst = {Kind.MONEY: held.cost_at(asked.max_output_tokens), Kind.OUTPUT_TOKENS: asked.max_output_tokens}
         near_limit = any(
-            _left(self._state(asked.principal.organisation, limit, now, wanted=True))
+            room_in(self._counters.state(asked.principal.organisation, limit, now, wanted=True))
             < self._policy.near_limit_factor * worst[limit.kind]
-            for limit in self._limits_of(asked.principal)
+            for limit in self._counters.limits_of(asked.principal)
             if limit.kind in worst and not limit.soft
         )
         return asked.max_output_tokens if near_limit else min(asked.want_output_tokens, asked.max_output_tokens)
@@ -222,7 +206,7 @@ class InMemoryLedger:
         held.seq, held.used = extension.seq, extension.used
         wanted = min(extension.used.output_tokens + extension.want_output_tokens, held.asked.max_output_tokens)
         held.leased = max(held.leased, wanted)
-        held.counted = self._next_part(held.asked.principal, held.counted)
+        held.counted = self._counters.next_part(held.asked.principal, held.counted)
         held.reserve(max(held.leased, extension.used.output_tokens))
         held.part_ms, held.expires_ms = now, now + int(self._policy.lifetime_seconds * 1000)
 
@@ -231,51 +215,18 @@ class InMemoryLedger:
 
         A request that begins must fit as a whole, beside all that open ones may still want.
         """
-        limits = [each for each in self._limits_of(held.asked.principal) if not each.soft]
-        before = [self._state(held.asked.principal.organisation, each, now, wanted=begins) for each in limits]
+        owner = held.asked.principal.organisation
+        limits = [each for each in self._counters.limits_of(held.asked.principal) if not each.soft]
+        before = [self._counters.state(owner, each, now, wanted=begins) for each in limits]
         saved = {name: replace(each, bookings=list(each.bookings)) for name, each in self._held.items()}
-        self._held[held.asked.principal.organisation, held.asked.id] = held
+        self._held[owner, held.asked.id] = held
         change()
-        after = [self._state(held.asked.principal.organisation, each, now, wanted=begins) for each in limits]
-        passed = [(was, will) for was, will in zip(before, after, strict=True) if _left(will) < min(0, _left(was))]
+        after = [self._counters.state(owner, each, now, wanted=begins) for each in limits]
+        passed = [(was, will) for was, will in zip(before, after, strict=True) if room_in(will) < min(0, room_in(was))]
         if passed:
             self._held = saved
             takes = {kind: most + (held.wanted[kind] if begins else 0) for kind, most in held.reserved.items()}
-            self._refuse(held.asked.principal.organisation, passed, takes, {**takes, Kind.REQUESTS: books}, now)
-
-    def _refuse(
-        self, organisation: str, passed: list[tuple[BudgetState, BudgetState]], takes: Amounts, need: Amounts, now: int
-    ) -> NoReturn:
-        frees = [self._frees_ms(organisation, was, will, takes, need, now) for was, will in passed]
-        latest = max(frees)
-        state = passed[frees.index(latest)][0]
-        after_seconds = (latest - now) / 1000 if latest < _NEVER else None
-        raise budget_exceeded(state, need=need[state.limit.kind], frees_after_seconds=after_seconds)
-
-    def _frees_ms(
-        self, organisation: str, was: BudgetState, will: BudgetState, takes: Amounts, need: Amounts, now: int
-    ) -> float:
-        """When the limit may have room."""
-        limit, too_much = was.limit, -_left(will)
-        if need[limit.kind] > limit.most:
-            return _NEVER
-        ends_ms = _NEVER if was.resets_at_seconds is None else was.resets_at_seconds * 1000
-        if too_much <= will.reserved - takes.get(limit.kind, 0):
-            return min(now + _TRY_AGAIN_MS, ends_ms)
-        if limit.window is Window.TOTAL or limit.kind is Kind.MONEY:
-            return ends_ms
-        bucket_ms = bucket_seconds(limit.window) * 1000
-        for each in sorted(bookings_in(self.held(organisation), _counted(limit)), key=lambda each: each.booked_ms):
-            if is_in(limit.window, each.booked_ms, now):
-                leaves_ms = (each.booked_ms // bucket_ms + BUCKETS + 1) * bucket_ms
-                still_in = sum(
-                    other.amount
-                    for other in bookings_in(self.held(organisation), _counted(limit))
-                    if is_in(limit.window, other.booked_ms, leaves_ms)
-                )
-                if was.used - still_in >= too_much:
-                    return leaves_ms
-        return now + _TRY_AGAIN_MS
+            self._counters.refuse(owner, passed, takes, {**takes, Kind.REQUESTS: books}, now)
 
     def _presume(self, held: Held, now: int) -> None:
         held.presumed = {kind: most for kind, most in held.reserved.items() if kind is not Kind.CONCURRENCY}
@@ -354,61 +305,15 @@ class InMemoryLedger:
     def _passed(self, held: Held, now: int) -> tuple[BudgetState, ...]:
         """The soft limits over which it stands."""
         principal = held.asked.principal
-        soft = (each for each in self._limits_of(principal) if each.soft and _counted(each) in held.counted)
-        states = (self._state(principal.organisation, each, now) for each in soft)
-        return tuple(each for each in states if _left(each) < 0)
+        soft = (each for each in self._counters.limits_of(principal) if each.soft and counted_by(each) in held.counted)
+        states = (self._counters.state(principal.organisation, each, now) for each in soft)
+        return tuple(each for each in states if room_in(each) < 0)
 
     def held(self, organisation: str) -> Iterator[Held]:
         """Every reservation that there ever was."""
         for held in (*self._held.values(), *self._forgotten):
             if held.asked.principal.organisation == organisation:
                 yield held
-
-    def _limits_of(self, principal: Principal) -> list[Limit]:
-        """In the order in which they are looked at: money by the calendar first, the others as they were set."""
-        accounts, limits = principal.accounts(), list(self._limits.get(principal.organisation, {}).values())
-        counted = [_counted(each) for each in limits]
-
-        def order(limit: Limit) -> tuple[int, int, int]:
-            account = accounts.index(limit.account)
-            if limit.kind is Kind.MONEY and limit.window in WINDOWS:
-                return 0, WINDOWS.index(limit.window), account
-            return 1, account, counted.index(_counted(limit))
-
-        return sorted((each for each in limits if each.account in accounts), key=order)
-
-    def _always(self, principal: Principal) -> tuple[Counted, ...]:
-        return tuple(Counted(account, Kind.MONEY, window) for account in principal.accounts() for window in WINDOWS)
-
-    def _limited(self, principal: Principal, kinds: tuple[Kind, ...]) -> tuple[Counted, ...]:
-        """What is counted beside that, of those kinds: what there are limits for."""
-        limited = dict.fromkeys(_counted(each) for each in self._limits_of(principal) if each.kind in kinds)
-        return tuple(each for each in limited if each not in self._always(principal))
-
-    def _next_part(self, principal: Principal, before: tuple[Counted, ...]) -> tuple[Counted, ...]:
-        """Where a new part of a request is counted; what counts the request itself stays as it was."""
-        of_part = tuple(kind for kind in Kind if kind not in _OF_REQUEST)
-        of_request = tuple(each for each in before if each.kind in _OF_REQUEST)
-        return self._always(principal) + self._limited(principal, of_part) + of_request
-
-    def _state(self, organisation: str, limit: Limit, now: int, *, wanted: bool = False) -> BudgetState:
-        """With what is wanted beyond leases, as if that were reserved."""
-        used, reserved = self.used_and_reserved(organisation, limit.account, limit.window, now, limit.kind)
-        if wanted:
-            reserved += sum(each.wanted.get(limit.kind, 0) for each in self._whose(organisation, limit.account))
-        ends = period(limit.window, now // 1000).end_seconds if limit.kind is Kind.MONEY else None
-        return BudgetState(limit, used, reserved, ends)
-
-    def _whose(self, organisation: str, account: Account) -> Iterator[Held]:
-        return (each for each in self.held(organisation) if account in each.asked.principal.accounts())
-
-
-def _counted(limit: Limit) -> Counted:
-    return Counted(limit.account, limit.kind, limit.window)
-
-
-def _left(state: BudgetState) -> int:
-    return state.limit.most - state.used - state.reserved
 
 
 def receipt_of(held: Held) -> Receipt:
