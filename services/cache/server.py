@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 
 from libs.background import Background, running
+from libs.clock import Clock
 from libs.redis_client import redis_client
 from libs.rpc.runtime import Runtime
 from libs.rpc.server import RpcServer
@@ -139,7 +140,7 @@ def _servicer(
                 chance=random.Random().random,  # noqa: S311 # spreads expiry; nothing secret
                 max_answer_bytes=config.max_answer_bytes,
                 meanings=meanings,
-                labelling=_labelling(near, semantic, background) if near and semantic else None,
+                labelling=_labelling(near, semantic, background, runtime.clock) if near and semantic else None,
             ),
             single_flight=single_flight,
         ),
@@ -175,13 +176,14 @@ def _semantic(runtime: Runtime, stats: Stats, answers: AnswerStore, near: _Near,
     )
 
 
-def _labelling(near: _Near, semantic: Semantic, background: Background) -> Labelling:
+def _labelling(near: _Near, semantic: Semantic, background: Background, clock: Clock) -> Labelling:
     return Labelling(
         semantic=semantic,
         verifier=SameAnswer(encoder=near.encoder, guard=objection),
         thresholds=near.thresholds,
         labels=near.labels,
         background=background,
+        clock=clock,
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 from libs.background import Background
+from libs.clock import Clock
 from services.cache.domain.calibration import label
 from services.cache.domain.key import AnswerKey
 from services.cache.domain.model import Question, StoredAnswer, Tier
@@ -13,6 +15,8 @@ from services.cache.domain.semantic import Surroundings
 
 # The answer itself may be among them, once or as what it replaced.
 _NEAREST = 3
+# The encoder takes some 20 ms for the two answers, and lookups wait for it too.
+_BETWEEN_LABELS_SECONDS = 0.25
 
 
 class Near(Protocol):
@@ -24,7 +28,7 @@ class Near(Protocol):
 
 
 class Labelling:
-    """Beside the path of whoever stores: at most `most` at once, and beyond that an answer teaches nothing."""
+    """Beside the path of whoever stores: one after another and four a second; beyond that an answer teaches nothing."""
 
     def __init__(
         self,
@@ -34,19 +38,20 @@ class Labelling:
         thresholds: Thresholds,
         labels: Labels,
         background: Background,
-        most: int = 8,
+        clock: Clock,
     ) -> None:
         self._semantic = semantic
         self._verifier = verifier
         self._thresholds = thresholds
         self._labels = labels
         self._background = background
-        self._room = most
+        self._clock = clock
+        self._busy_until = float("-inf")
 
     def stored(self, question: Question, tier: Tier, key: AnswerKey, answer: StoredAnswer) -> None:
         """Was there something near, and would it have been the same answer? At once; what it takes comes later."""
-        if self._room:
-            self._room -= 1
+        if self._clock.monotonic() >= self._busy_until:
+            self._busy_until = math.inf
             _ = self._background.begin(self._label(question, tier, key, answer), name="label")
 
     async def _label(self, question: Question, tier: Tier, key: AnswerKey, answer: StoredAnswer) -> None:
@@ -66,4 +71,4 @@ class Labelling:
             if learnt is not None:
                 await self._labels.add(key.organisation, learnt)
         finally:
-            self._room += 1
+            self._busy_until = self._clock.monotonic() + _BETWEEN_LABELS_SECONDS

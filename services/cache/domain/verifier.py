@@ -26,7 +26,7 @@ class SameAnswer:
     An answer that says the same otherwise may be another to it: so hits are thought wrong more often than they are.
     """
 
-    # Of texts that differ in a number, a name, a negation: `python -m tests.bench cache_calibration` measures it.
+    # Of texts that differ in a number, a name, a negation: `python -m tests.bench cache-calibration` measures it.
     false_equal = 0.05
 
     def __init__(self, *, encoder: Encoder, guard: LexicalGuard) -> None:
