@@ -10,6 +10,7 @@ import uvloop
 
 from tests.bench import (
     bench_cache,
+    bench_cache_calibration,
     bench_cache_encoder,
     bench_cache_quality,
     bench_cache_semantic,
@@ -25,6 +26,7 @@ from tests.bench.measure import Bench, machine
 
 BENCHES: dict[str, Bench] = {
     "cache": bench_cache.bench,
+    "cache-calibration": bench_cache_calibration.bench,
     "cache-encoder": bench_cache_encoder.bench,
     "cache-quality": bench_cache_quality.bench,
     "cache-semantic": bench_cache_semantic.bench,
@@ -36,8 +38,9 @@ BENCHES: dict[str, Bench] = {
     "profile": bench_profile.bench,
     "telemetry": bench_telemetry.bench,
 }
-# Those that run only when they are asked for: vLLM takes half a minute to start, and a profiler slows what it looks at.
-USUAL = tuple(name for name in BENCHES if name not in {"engine", "profile"})
+# Those that run only when they are asked for: vLLM takes half a minute to start, a profiler slows what it looks at, and
+# a cache learns from 10,000 questions, twelve times and once more without its guard.
+USUAL = tuple(name for name in BENCHES if name not in {"cache-calibration", "engine", "profile"})
 
 
 def main() -> None:
