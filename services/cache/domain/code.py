@@ -12,21 +12,21 @@ _SIGNS = re.compile(
     r"""
     `                                       # Markdown's code
   | [{}\\<>]                                # blocks, escapes, tags, redirections
-  | ;\s*$                                   # a statement's end
+  | ;[ \t]*$                                # a statement's end
   | [^\W\d]\((?!e?s\))[^\s)]*\)                  # f(), f(x); not "item(s)"
   | \w\[\w*\] | \[\[                        # a[0]
   | [=!]= | [-+*/:|&]= | => | -> | :: | && | \|\| | \$[A-Za-z_]
-  | \w+\s=\s\S                              # x = 1
+  | \w\s=\s\S                               # x = 1
   | \w_\w                                   # snake_case
   | \b[a-z]+(?:[A-Z][a-z]+){2,}\b           # getUserName; not iPhone
   | (?:^|\s)--?[a-z][\w-]*                  # --flag
-  | \w+:// | \w@\w+\.\w | \bwww\.           # addresses
+  | \w:// | \w@\w+\.\w | \bwww\.            # addresses
   | (?:^|\s)(?:~|\.{1,2})?/\w | [A-Za-z]:/  # paths
   | \b\w+\.(?:py|js|ts|sh|c|h|cpp|rs|go|rb|java|json|ya?ml|toml|sql|html|css|csv|txt|md|exe|dll|so)\b
   | \b[0-9a-f]{8,}\b | \b0x[0-9a-f]+\b      # hashes
-  | ^\s*(?:def|class|function|const|let|var|public|private|return|if|for|while|else|try)\b.*[({:]\s*$
-  | ^\s*(?:from\s\S+\simport\s|\#include\b|\#!)
-  | \bselect\b.+\bfrom\b.+\b(?:where|limit|join|order\sby|group\sby)\b
+  | ^[ \t]*(?:def|class|function|const|let|var|public|private|return|if|for|while|else|try)\b.*[({:][ \t]*$
+  | ^[ \t]*(?:from\s\S+\simport\s|\#include\b|\#!)
+  | (?i:\bselect\b.{1,99}\bfrom\b.{1,99}\b(?:where|limit|join|order\sby|group\sby)\b)
     """,
     re.VERBOSE | re.MULTILINE,
 )

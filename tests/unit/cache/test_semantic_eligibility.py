@@ -86,7 +86,7 @@ def test_a_question_is_one_for_the_semantic_tier_unless_there_is_a_reason(
         "what is 3f2a9c1b7d",
         "def f(x):\n  return x",
         "for each in things:\n",
-        "select name from users where age > 3",
+        "SELECT name FROM users WHERE age",
         "fix this:\na: 1\nb: 2",
         "1,2,3,4\n5,6,7,8",
         "if a:\n    b\n    c",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
 
 from services.cache.domain.lexical_guard.said import Said, by_form, stem
 
@@ -191,9 +190,7 @@ def _units(side: list[Quantity]) -> dict[str, set[str]]:
 
 def _swapped(these: list[Quantity], those: list[Quantity]) -> bool:
     """Two adults and three children are not three adults and two children."""
-    values_of = partial(_values_of, those)
-    return any(each.of and (values := values_of(each.of)) and each.value not in values for each in these)
-
-
-def _values_of(side: list[Quantity], counted: str) -> set[str]:
-    return {each.value for each in side if each.of == counted}
+    values_of: dict[str, set[str]] = {}
+    for each in those:
+        values_of.setdefault(each.of, set()).add(each.value)
+    return any(each.of in values_of and each.value not in values_of[each.of] for each in these if each.of)

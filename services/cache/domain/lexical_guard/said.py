@@ -66,7 +66,8 @@ class Said:
 def read(text: str) -> Said:
     """The text as it reads: compatibility forms of Unicode and kinds of apostrophes are one."""
     text = _FREE_OF.sub(" without", unicodedata.normalize("NFKC", text).translate(_PLAIN))
-    tokens = tuple(_TOKENS.findall(_GREETING.sub("", text, count=1)))
+    greeting = _GREETING.match(text)
+    tokens = tuple(_TOKENS.findall(text, greeting.end() if greeting else 0))
     return Said(tokens, tuple(word for token in tokens for word in _words(token)))
 
 
