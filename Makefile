@@ -100,7 +100,7 @@ setup: ## The environment in .venv, exactly as pinned
 	deploy/build/setup.sh
 
 .PHONY: model
-model: engine setup ## The default model, in the user's cache
+model: engine setup ## The default model and the cache's encoder, in the user's cache
 	deploy/build/model.sh
 
 .PHONY: lock

@@ -90,6 +90,8 @@ ORDER = [
     ("should primer go on before paint", "should paint go on before primer"),
     ("does the buyer pay the broker", "does the broker pay the buyer"),
     ("is A bigger than B", "is B bigger than A"),
+    ("was the lamb chased by the wolf", "was the wolf chased by the lamb"),
+    ("did the wolf chase the lamb", "was the wolf chased by the lamb"),
 ]
 NAMES = [
     ("how do I leave Spotify", "how do I leave Netflix"),
@@ -156,6 +158,8 @@ PARAPHRASES = [
     ("What may I bring?", "What can I bring?"),
     ("May I march in?", "Can I march in?"),
     ("Cancel my order", "Stop my order"),
+    ("Is breakfast included in the price?", "Does the price include breakfast?"),
+    ("Did the wolf chase the lamb?", "Was the lamb chased by the wolf?"),
     ("Could you tell me where the station is?", "Where is the station?"),
     ("Can you help me close my account?", "How can I close my account?"),
     ("Do you deliver?", "Will you deliver?"),

@@ -11,6 +11,7 @@ _MARKERS = frozenset(
     {"than", "to", "into", "from", "before", "after", "over", "by", "of", "for", "against", "instead", "as"}
 )
 _FEWEST = 3
+_BEING = frozenset({"is", "are", "am", "was", "were", "be", "been", "being"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,17 @@ def differ(one: Said, other: Said) -> bool:
     # Both ways: what only moves to the front ("in the shower, why …") changes places with nothing.
     if any(_changed_places(here[marker], there[marker]) for marker in shared):
         return True
+    if _is_passive(one) != _is_passive(other):
+        # A passive has the two in exchanged places: "did the wolf chase the lamb", "was the lamb chased by the wolf".
+        return one.content == other.content and ("by" in one.words) != ("by" in other.words)
     # "To Rome from Oslo": whose preposition came along has kept its part.
     kept = frozenset().union(*(here[marker].right & there[marker].right for marker in shared))
     return bool(exchanged := _exchanged(one.content, other.content)) and exchanged.isdisjoint(kept)
+
+
+def _is_passive(said: Said) -> bool:
+    """A form of "to be", and a participle."""
+    return not _BEING.isdisjoint(said.words) and any(each.endswith(("ed", "en")) for each in said.words)
 
 
 def _changed_places(here: Sides, there: Sides) -> bool:
