@@ -20,7 +20,7 @@ from libs.testing.valkey import RedisServer
 from services.cache.adapters.redis_answers import RedisAnswers
 from services.cache.adapters.redis_flights import RedisFlights
 from services.cache.adapters.redis_outages import Outages
-from services.cache.domain.flight import Flight, Follow, Lead, Leader, Progress, Standing
+from services.cache.domain.flight import GO_ON_ALONE, Flight, Follow, Lead, Leader, Progress, Standing
 from services.cache.domain.key import AnswerKey
 from services.cache.domain.ports import Flights
 from services.cache.domain.stats import Stats
@@ -302,4 +302,20 @@ async def test_nothing_of_a_flight_stays_in_redis(valkey_server: RedisServer) ->
         await replicas.one.publish(flight, 2, b"b", end=b"end")
         (left,) = await redis.keys("tw:cache:*flight*")
         assert 0 < await redis.pttl(left) <= 10_000
+    await redis.aclose()
+
+
+async def test_followers_go_on_alone_where_some_of_what_was_published_is_gone(valkey_server: RedisServer) -> None:
+    valkey_server.flush()
+    redis = redis_client(valkey_server.url)
+    async with in_redis(valkey_server.url) as replicas:
+        flight = await replicas.followed()
+        await replicas.one.publish(flight, 1, b"a")
+        await replicas.one.publish(flight, 2, b"b")
+        # As a Redis does that is full, and evicts what would expire first.
+        await redis.delete(*await redis.keys(f"tw:cache:*:{flight.token}"))
+        await replicas.one.publish(flight, 3, b"c", end=b"end")
+        for read in (0, 1):
+            assert await replicas.two.progress(flight, after=read) == Progress((), read, GO_ON_ALONE)
+        assert await replicas.two.progress(flight, after=2) == Progress((b"c",), 3, b"end")
     await redis.aclose()

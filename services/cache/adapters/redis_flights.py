@@ -24,7 +24,7 @@ from redis.asyncio import Redis
 from services.cache.adapters.answer_codec import FIELDS
 from services.cache.adapters.redis_answers import RedisAnswers, entry_key, prefix
 from services.cache.adapters.redis_outages import Outages
-from services.cache.domain.flight import Flight, Follow, Lead, Leader, Progress, Standing
+from services.cache.domain.flight import GO_ON_ALONE, Flight, Follow, Lead, Leader, Progress, Standing
 from services.cache.domain.key import AnswerKey
 from services.cache.domain.model import StoredAnswer
 from services.cache.domain.ports import News
@@ -102,7 +102,10 @@ class RedisFlights:
             leads, entries = await pipeline.execute()
         position, end = after, None
         for number, fields in entries:
-            position, end = int(number.partition(b"-")[0]), fields.get(b"end")
+            if int(number.partition(b"-")[0]) != position + 1:
+                # Some were evicted, or lost with a Redis that failed: no answer may miss them.
+                return Progress((), after, GO_ON_ALONE)
+            position, end = position + 1, fields.get(b"end")
         lost = end is None and leads != flight.token.encode()
         return Progress(tuple(fields[b"pieces"] for _, fields in entries), position, end, lost)
 
