@@ -242,3 +242,9 @@ def _in_redis(it: Following) -> set[str]:
 def _url(it: Following) -> str:
     where = it.raw.connection_pool.connection_kwargs
     return f"unix://{where['path']}" if "path" in where else f"redis://{where['host']}:{where['port']}"
+
+
+async def test_a_tag_that_is_named_like_an_answer_hides_none(it: Following) -> None:
+    await it.put("q", tags=("x}:answer:=1",))
+    async with it.follows():
+        await it.knows("q")

@@ -133,7 +133,8 @@ class Replica:
         while cursor or first:
             first = False
             async with asyncio.timeout(self._timeout_seconds):
-                cursor, entries = await self._redis.scan(cursor, match=_ANSWERS, count=_READ_AT_ONCE)
+                # Hashes alone: a tag that callers have named may look like an answer.
+                cursor, entries = await self._redis.scan(cursor, match=_ANSWERS, count=_READ_AT_ONCE, _type="hash")
                 await self._load(entries)
         self.rebuilds += 1
         return place
