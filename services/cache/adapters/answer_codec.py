@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from libs.money import Usage, UsageSource
@@ -24,8 +23,7 @@ class UnreadableError(Exception):
 
 def encode(answer: StoredAnswer, *, tag: bytes) -> dict[str, bytes]:
     """The fields of an entry. `tag` marks whose answer it is; `decode` demands the same."""
-    named = {**asdict(answer), "partition": answer.partition.hex()}
-    body = json.dumps(named, separators=(",", ":"), ensure_ascii=False).encode()
+    body = json.dumps(answer, default=_plain, separators=(",", ":"), ensure_ascii=False).encode()
     return dict(zip(FIELDS, (VERSION, tag, _checksum(tag, body), body), strict=True))
 
 
@@ -43,6 +41,11 @@ def decode(fields: Mapping[str, bytes | None], *, tag: bytes) -> StoredAnswer:
     except (KeyError, TypeError, ValueError) as error:
         # Whole, and still not ours: someone changed the form and forgot to raise the version.
         raise UnreadableError(f"it has another form: {error!r}") from error
+
+
+def _plain(value: Any) -> Any:
+    """Not by asdict, which copies each text and number on its way: an answer of many would keep the event loop."""
+    return value.hex() if isinstance(value, bytes) else {name: getattr(value, name) for name in value.__slots__}
 
 
 def _checksum(tag: bytes, body: bytes) -> bytes:

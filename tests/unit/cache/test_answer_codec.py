@@ -25,11 +25,9 @@ def test_an_entry_has_the_agreed_fields() -> None:
 @pytest.mark.parametrize(
     "change", [{"added_later": 1}, {"usage": {}}, {"whole": None}, {"usage": {"source": "GUESSED"}}]
 )
-def test_a_form_that_changed_without_its_version_is_not_read(
-    change: dict[str, object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    body = json.loads(answer_codec.encode(in_memory().answer(), tag=TAG)["body"])
-    monkeypatch.setattr(answer_codec, "asdict", lambda _: {**body, **change})
+def test_a_form_that_changed_without_its_version_is_not_read(change: dict[str, object]) -> None:
     entry = answer_codec.encode(in_memory().answer(), tag=TAG)
+    body = json.dumps({**json.loads(entry["body"]), **change}).encode()
+    entry |= {"body": body, "sum": answer_codec._checksum(TAG, body)}
     with pytest.raises(UnreadableError, match="it has another form"):
         answer_codec.decode(entry, tag=TAG)
