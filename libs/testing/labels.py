@@ -14,20 +14,21 @@ class InMemoryLabels:
         self.error: Exception | None = None
         self.reads = 0
         self._tallies: defaultdict[str, Counter[Label]] = defaultdict(Counter)
-        self._proven: dict[str, float] = {}
+        self._proven: dict[tuple[str, float], float] = {}
 
     async def add(self, organisation: str, label: Label) -> None:
         self._fail_if_away()
         self._tallies[organisation][label] += 1
 
-    async def prove(self, organisation: str, threshold: float) -> None:
+    async def prove(self, organisation: str, threshold: float, *, wrong_share: float) -> None:
         self._fail_if_away()
-        self._proven[organisation] = threshold
+        self._proven[organisation, wrong_share] = threshold
 
-    async def learnt(self, organisation: str) -> Learnt:
+    async def learnt(self, organisation: str, *, wrong_share: float) -> Learnt:
         self._fail_if_away()
         self.reads += 1
-        return Learnt(dict(self._tallies[organisation]), self._proven.get(organisation, NOTHING_IS_NEAR))
+        proven = self._proven.get((organisation, wrong_share), NOTHING_IS_NEAR)
+        return Learnt(dict(self._tallies[organisation]), proven)
 
     def _fail_if_away(self) -> None:
         if self.error is not None:

@@ -1,6 +1,7 @@
 """Labels in Redis, where all replicas count.
 
-tw:cache:{acme}:labels:<encoder>   hash: how many labels of each kind, as `even:83:wrong`; the threshold that is proven
+tw:cache:{acme}:labels:<encoder>   hash: how many labels of each kind, as `even:83:wrong`; and
+                                   as `proven:0.05` the threshold that is proven to let no more than that be wrong
 
 Cosines of another encoder are others: its labels are begun anew, and the old ones expire. What is invalidated takes no
 label with it: how like two questions are does not hang on which answers are kept.
@@ -17,7 +18,7 @@ from services.cache.adapters.redis_outages import Outages
 from services.cache.domain.calibration import NOTHING_IS_NEAR, Label, Learnt, Sampling
 
 _KEPT_SECONDS = 90 * 86_400
-_PROVEN = "proven"
+_PROVEN = "proven:"
 _VERDICTS = {"wrong": True, "right": False}
 
 
@@ -36,15 +37,16 @@ class RedisLabels:
             pipeline.expire(self._entry(organisation), _KEPT_SECONDS)
             await pipeline.execute()
 
-    async def prove(self, organisation: str, threshold: float) -> None:
+    async def prove(self, organisation: str, threshold: float, *, wrong_share: float) -> None:
         async with self._outages.guarded():
-            await self._redis.hset(self._entry(organisation), _PROVEN, repr(threshold))
+            await self._redis.hset(self._entry(organisation), f"{_PROVEN}{wrong_share}", repr(threshold))
 
-    async def learnt(self, organisation: str) -> Learnt:
+    async def learnt(self, organisation: str, *, wrong_share: float) -> Learnt:
         async with self._outages.guarded():
-            fields = await self._redis.hgetall(self._entry(organisation))
-        proven = float(fields.pop(_PROVEN.encode(), NOTHING_IS_NEAR))
-        return Learnt({_label(name.decode()): int(count) for name, count in fields.items()}, proven)
+            stored = await self._redis.hgetall(self._entry(organisation))
+        fields = {name.decode(): value for name, value in stored.items()}
+        tally = {_label(name): int(value) for name, value in fields.items() if not name.startswith(_PROVEN)}
+        return Learnt(tally, float(fields.get(f"{_PROVEN}{wrong_share}", NOTHING_IS_NEAR)))
 
     def _entry(self, organisation: str) -> str:
         return f"{prefix(organisation)}:labels:{self._encoder}"

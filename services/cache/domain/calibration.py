@@ -123,6 +123,7 @@ class Calibration:
     """
 
     def __init__(self, *, wrong_share: float, false_equal: float) -> None:
+        self.wrong_share = wrong_share
         self._missed = 1 - false_equal
         self._bound = wrong_share * self._missed
 

@@ -217,12 +217,12 @@ class Labels(Protocol):
         """One more of its kind."""
         ...
 
-    async def prove(self, organisation: str, threshold: float) -> None:
-        """Remembers which threshold has been proven, in place of what was."""
+    async def prove(self, organisation: str, threshold: float, *, wrong_share: float) -> None:
+        """Remembers which threshold has been proven to let no more than that share be wrong, in place of what was."""
         ...
 
-    async def learnt(self, organisation: str) -> Learnt:
-        """All labels, and the threshold that was proven last; nothing is near where none was."""
+    async def learnt(self, organisation: str, *, wrong_share: float) -> Learnt:
+        """All labels, and the threshold that was last proven for this share; nothing is near where none was."""
         ...
 
 

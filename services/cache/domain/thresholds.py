@@ -68,13 +68,14 @@ class LearntThresholds:
         policy = self._policies.get(organisation)
         if policy is None:
             return Standing()
-        learnt = await self._labels.learnt(organisation)
+        wrong_share = policy.calibration.wrong_share
+        learnt = await self._labels.learnt(organisation, wrong_share=wrong_share)
         threshold = policy.calibration.threshold(learnt)
         served_from = threshold if policy.tier is Tier.CALIBRATED else _FIXED[policy.tier]
         estimate = policy.calibration.estimate(learnt.tally, threshold=served_from)
         self._standings[organisation] = standing = Standing(threshold, estimate)
         if threshold != learnt.proven:
-            await self._labels.prove(organisation, threshold)
+            await self._labels.prove(organisation, threshold, wrong_share=wrong_share)
         return standing
 
     @property

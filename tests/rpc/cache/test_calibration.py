@@ -66,7 +66,7 @@ async def learnt(cache: Served, *, right: int, wrong: int) -> None:
 
 async def counted(cache: Served) -> tuple[int, int]:
     """Labels that say right and wrong; here every question near another is labelled as probably as any."""
-    tally = (await cache.labels.learnt("acme")).tally
+    tally = (await cache.labels.learnt("acme", wrong_share=0.05)).tally
     assert {each.sampling for each in tally} <= {Sampling.EVEN}
     wrong = sum(count for each, count in tally.items() if each.wrong)
     return sum(tally.values()) - wrong, wrong

@@ -69,7 +69,7 @@ class World:
             if self.may_look is not None:
                 await asyncio.sleep(0)
                 self.may_look.set()
-        return dict((await self.labels.learnt("acme")).tally)
+        return dict((await self.labels.learnt("acme", wrong_share=0.05)).tally)
 
 
 async def test_a_miss_says_whether_the_nearest_answer_would_have_been_right() -> None:
@@ -151,4 +151,4 @@ async def test_labels_that_cannot_be_written_are_lost_and_nothing_else() -> None
         world.labels.error = None
         world.clock.advance(1)
         labelling.stored(question(), Tier.BALANCED, key("q"), FRESH)
-    assert sum((await world.labels.learnt("acme")).tally.values()) == 1
+    assert sum((await world.labels.learnt("acme", wrong_share=0.05)).tally.values()) == 1

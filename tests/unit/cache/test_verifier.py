@@ -54,3 +54,10 @@ async def test_what_is_compared_is_the_text_of_the_answers() -> None:
     verifier = SameAnswer(encoder=WordCounter(), guard=objection)
     assert await verifier.same(tried.answer("Paris."), tried.answer("Paris."))
     assert not await verifier.same(tried.answer("Paris."), tried.answer("Lyon."))
+
+
+async def test_numbers_are_compared_to_the_end_of_answers_of_any_length() -> None:
+    verifier = SameAnswer(encoder=WordCounter(), guard=lambda asked, stored: None)
+    long = " ".join([LONG] * 12)
+    assert await verifier.same_text(f"{long} That is 30", f"{long} that was 30")
+    assert not await verifier.same_text(f"{long} That is 30", f"{long} that is 31")
