@@ -177,7 +177,9 @@ class LedgerMachine(RuleBasedStateMachine):
     )
     def reserve(self, principal: Principal, price: Price, tokens: tuple[int, int, int], replaces: int | None) -> None:
         name = ReservationId(f"r{len(self.asked)}")
-        old = self.asked[replaces % len(self.asked)].id if self.asked and replaces is not None else None
+        # It is the same request, so it has the same principal.
+        mine = [each.id for each in self.asked if each.principal == principal]
+        old = mine[replaces % len(mine)] if mine and replaces is not None else None
         reservation = Reservation(name, f"request-{name}", principal, "model", price, *tokens, replaces=old)
         self.asked.append(reservation)
         self.check(lambda ledger: ledger.reserve(reservation))
