@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import random
 import struct
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from services.cache.adapters.vector_rows import FEW_ROWS, FewRows, ManyRows, resized
+from services.cache.adapters.vector_rows import FEW_ROWS, Arena, FewRows, ManyRows, resized
 
 DIMENSIONS = 8
 
@@ -22,11 +23,19 @@ def row(number: int) -> bytes:
     return struct.pack(f"<{DIMENSIONS}e", *(each / length for each in numbers))
 
 
-@pytest.mark.parametrize("form", [FewRows, ManyRows])
+def few() -> FewRows:
+    return FewRows(arena=Arena(dimensions=DIMENSIONS, rows=100))
+
+
+def many() -> ManyRows:
+    return ManyRows(dimensions=DIMENSIONS)
+
+
+@pytest.mark.parametrize("form", [few, many])
 def test_rows_come_back_as_they_were_put_and_the_last_takes_the_place_of_one_taken(
-    form: type[FewRows | ManyRows],
+    form: Callable[[], FewRows | ManyRows],
 ) -> None:
-    rows = form(dimensions=DIMENSIONS)
+    rows = form()
     for number in range(5):
         rows.append(row(number))
     rows.take(1)
@@ -59,27 +68,46 @@ def test_the_nearest_is_found_in_whichever_block_it_is() -> None:
 
 
 def test_the_form_changes_with_the_number_and_keeps_every_row() -> None:
-    few, many = FewRows(dimensions=DIMENSIONS), ManyRows(dimensions=DIMENSIONS)
+    arena = Arena(dimensions=DIMENSIONS, rows=FEW_ROWS)
+    small, large = FewRows(arena=arena), many()
     for number in range(FEW_ROWS):
-        assert resized(few, dimensions=DIMENSIONS) is few
-        few.append(row(number))
-    grown = resized(few, dimensions=DIMENSIONS)
+        assert resized(small, arena=arena) is small
+        small.append(row(number))
+    wanted, grown = list(small), resized(small, arena=arena)
     assert isinstance(grown, ManyRows)
-    assert list(grown) == list(few)
+    assert list(grown) == wanted
     for number in range(FEW_ROWS // 2):
-        many.append(row(number))
-    assert resized(many, dimensions=DIMENSIONS) is many
-    many.take(0)
-    shrunk = resized(many, dimensions=DIMENSIONS)
+        large.append(row(number))
+    assert resized(large, arena=arena) is large
+    large.take(0)
+    # In the room that the others have left.
+    shrunk = resized(large, arena=arena)
     assert isinstance(shrunk, FewRows)
-    assert list(shrunk) == list(many)
+    assert list(shrunk) == list(large)
 
 
-def test_a_block_that_was_emptied_gives_its_memory_back() -> None:
-    rows = ManyRows(dimensions=DIMENSIONS)
-    for number in range(1_000):
-        rows.append(row(number))
-    for _ in range(900):
-        rows.take(0)
-    [block] = rows._blocks
-    assert block.codes.size() < 250 * 2 * DIMENSIONS
+def test_who_shares_the_arena_keeps_its_own_rows_and_takes_over_what_others_leave() -> None:
+    arena = Arena(dimensions=DIMENSIONS, rows=4)
+    one, other = FewRows(arena=arena), FewRows(arena=arena)
+    for number in range(2):
+        one.append(row(number))
+        other.append(row(10 + number))
+    one.take(0)
+    other.append(row(12))
+    one.take(0)
+    other.append(row(13))
+    assert list(one) == []
+    assert list(other) == [row(number) for number in (10, 11, 12, 13)]
+
+
+def test_there_is_never_much_more_room_than_rows_however_they_come_and_go() -> None:
+    rows, draw = ManyRows(dimensions=DIMENSIONS), random.Random(1)
+    for target in (5_000, 900, 1_100, 100, 4_096, 70):
+        while len(rows) != target:
+            # Two steps forward and one back: what is put in between must not hide what was taken.
+            for grows in (len(rows) < target, len(rows) < target, draw.random() < 0.5):
+                rows.append(row(1)) if grows or not len(rows) else rows.take(draw.randrange(len(rows)))
+                room = sum(block.room for block in rows._blocks)
+                assert len(rows) <= room <= max(1.3 * len(rows), FEW_ROWS + 4_096 * (len(rows) // 4_096))
+                if len(rows) == target:
+                    break
