@@ -13,6 +13,7 @@ import redis
 
 from libs.testing.clock import ManualClock
 from libs.testing.valkey import RedisServer
+from libs.testing.valkey_cluster import ValkeyCluster
 from services.budget.adapters import redis_bookkeeper
 from services.budget.domain.archive import OldReceipt
 from services.budget.domain.receipt import Outcome
@@ -46,13 +47,13 @@ def archive() -> ListArchive:
     return ListArchive()
 
 
-@pytest.fixture(params=["memory", "valkey_server", "redis_server"])
+@pytest.fixture(params=["memory", "valkey_server", "redis_server", "shared_cluster"])
 async def tried(request: pytest.FixtureRequest, archive: ListArchive) -> AsyncIterator[Tried]:
     """Each ledger in turn, empty, with the archive."""
     if request.param == "memory":
         yield in_memory(POLICY, archive=archive)
         return
-    server: RedisServer = request.getfixturevalue(request.param)
+    server: RedisServer | ValkeyCluster = request.getfixturevalue(request.param)
     server.flush()
     async with in_redis(server.url, POLICY, archive=archive) as found:
         yield found

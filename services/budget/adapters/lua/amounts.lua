@@ -10,6 +10,11 @@ end
 
 local NOTHING = amount(0, 0, 0, 0, 0)
 
+-- Nothing that could be booked: concurrency never is.
+local function is_nothing(of)
+  return of.money == 0 and of.input_tokens == 0 and of.output_tokens == 0 and of.requests == 0
+end
+
 -- What has been used so far that is to be booked.
 local function used_by(usage, money)
   return amount(money, usage.input, usage.output, 0, 0)

@@ -4,11 +4,10 @@
 -- output tokens; and where: `kre tmy` is the key's requests by the minute and the team's money by the day, by the first
 -- letters of scope and kind and the last of the window.
 local function note(record, spent, booked_ms)
-  local touched = record.touched
-  if touched == '' or spent.money == 0 and spent.requests == 0 and spent.input_tokens == 0 and spent.output_tokens == 0 then
+  if record.touched == '' or is_nothing(spent) then
     return
   end
-  local where = string.gsub(touched, '(%l)%l*:%S* (%l)[%l_]* %l*(%l)\n?', '%1%2%3 ')
+  local where = string.gsub(record.touched, '(%l)%l*:%S* (%l)[%l_]* %l*(%l)\n?', '%1%2%3 ')
   record.noted = record.noted .. string.format('%d %d %.0f %.0f %.0f %.0f %s\n',
     math.floor(record.part_ms / 1000), math.floor(booked_ms / 1000),
     spent.money, spent.requests, spent.input_tokens, spent.output_tokens, where)

@@ -12,7 +12,8 @@ local swept = {leases = 0, presumed = 0}
 -- A reservation is a hash: `asked` is the JSON that Reserve was called with, the rest is what changes. Both are one
 -- table here. The live part of a lease is `reserved`, held in the windows of `part_ms` and in the counters that
 -- `touched` names beside those of every account; `booked` is what earlier parts have come to, and `wanted` what the
--- longest answer would come to beyond both; all three are amounts. `input`, `cached` and `output` are what was used so far.
+-- longest answer would come to beyond both; all three are amounts. `input`, `cached` and `output` are what was used so
+-- far.
 local CHANGING_TEXTS = {'state', 'source', 'bookings', 'noted', 'outcome', 'why', 'touched'}
 local CHANGING_AMOUNTS = {'reserved', 'booked', 'wanted', 'presumed'}
 local CHANGING_NUMBERS = {
@@ -155,7 +156,7 @@ local function correct(record, now, said, used)
   add(counters_of(draft, record.accounts, record.touched, record.part_ms), negative(lower), NOTHING, record.closed_ms)
   write(draft, now)
   record.booked = beyond(record.booked, lower)
-  if lower.money == 0 and lower.input_tokens == 0 and lower.output_tokens == 0 then
+  if is_nothing(lower) then
     return 0
   end
   record.noted = ''

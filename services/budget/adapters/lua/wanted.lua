@@ -24,7 +24,7 @@ local function wanted_of(accounts)
 end
 
 local function want(accounts, more)
-  if more.money == 0 and more.output_tokens == 0 then
+  if is_nothing(more) then
     return
   end
   local of = wanted_of(accounts)
@@ -35,7 +35,7 @@ end
 
 local function write_wanted()
   for account, of in pairs(wanted) do
-    if of.adds.money ~= 0 or of.adds.output_tokens ~= 0 then
+    if not is_nothing(of.adds) then
       of.stands, of.adds = sum(of.stands, of.adds), NOTHING
       local money, output = of.stands.money, of.stands.output_tokens
       if money == 0 and output == 0 then
