@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from libs.keys import StoredKey, from_json, redis_key, to_json
 from libs.telemetry import names
 from libs.testing.ledger_books import RedisBooks
 from libs.testing.valkey import RedisServer
+from services.budget import server
 from services.budget.domain.lease import LeasePolicy
 from services.budget.domain.limits import Account, Limit, Scope
 from services.budget.domain.seed import Seed
@@ -64,6 +66,26 @@ async def test_the_sweeper_books_the_lease_of_a_router_that_fell_silent(folder: 
     (receipt,) = books.receipts("acme")
     assert receipt.outcome == "PRESUMED"
     books.close()
+
+
+async def test_old_receipts_go_to_the_folder_that_the_configuration_names(
+    folder: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_TRIM_SECONDS", 0.05)
+    exported = folder / "exported"
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        async with serving(folder, redis_url=redis_url, receipts_export_dir=exported) as budget:
+            await budget.call(RESERVE, reserve())
+            await budget.call(SETTLE, settle(50))
+            ((entry, fields),) = client.xrange("tw:{acme}:receipts")
+            # 40 days ago.
+            client.xadd("tw:{acme}:receipts", fields | {"booked_at_ms": int(fields["booked_at_ms"]) - 40 * 86_400_000})
+            client.xdel("tw:{acme}:receipts", entry)
+            await until(lambda: not client.exists("tw:{acme}:receipts") or not client.xlen("tw:{acme}:receipts"))
+
+    (file,) = exported.iterdir()
+    (line,) = file.read_text().splitlines()
+    assert (json.loads(line)["organisation"], json.loads(line)["cost_micro_usd"]) == ("acme", 60)
 
 
 async def test_it_does_not_start_without_its_redis(folder: Path, own_valkey: RedisServer) -> None:
