@@ -91,7 +91,9 @@ async def test_hits_go_on_when_the_tokens_are_used_up(redis_url: str) -> None:
 
 async def test_as_many_requests_are_open_as_may_be_and_the_next_waits_for_one_to_end(redis_url: str) -> None:
     async with default_mesh(redis_url, organisations=acme(of_user("concurrency", 1, "total"))) as mesh:
-        async with mesh.client.stream_generate(question("hello", temperature=1), timeout_seconds=30) as stream:
+        # Slow enough to be open still, on a busy machine too, when the other comes.
+        slow = question("[[tokens=40]] [[pace=20]] hello", temperature=1)
+        async with mesh.client.stream_generate(slow, timeout_seconds=30) as stream:
             await anext(aiter(stream))
             error = await refused(mesh, question("hello", temperature=1))
             async for _ in stream:
