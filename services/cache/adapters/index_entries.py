@@ -24,6 +24,7 @@ from services.cache.domain.ports import IndexEntry
 CHANGES = "tw:cache:changes"
 FIELDS = ("tag", "part", "enc", "vec", "exp")
 _DIGEST_BYTES = 32
+_ROUNDED_OFF = 0.01
 
 
 def tag_of(key: AnswerKey) -> bytes:
@@ -44,17 +45,24 @@ def drop_of(organisation: str, digests: Sequence[bytes]) -> dict[str, bytes]:
 
 
 def entry_of(values: Sequence[bytes | None], *, encoder: str, dimensions: int) -> IndexEntry | None:
-    """What FIELDS say; None for an answer that was put without a vector, or with another encoder's."""
+    """What FIELDS say; None for an answer that was put without a vector, with another encoder's, or a damaged one.
+
+    A vector that is longer than 1 would seem near to whatever is asked, and one with no numbers near enough.
+    """
     tag, partition, fingerprint, vector, expires_at = values
     if tag is None or partition is None or vector is None or expires_at is None:
         return None
-    if fingerprint != encoder.encode() or len(vector) != 2 * dimensions:
+    if fingerprint != encoder.encode() or len(vector) != 2 * dimensions or not _is_of_length_1(vector):
         return None
     organisation, _, digest = tag.partition(b"\0")
     try:
         return IndexEntry(AnswerKey(organisation.decode(), digest), partition, vector, float(expires_at))
     except ValueError:
         return None  # somebody else's writing
+
+
+def _is_of_length_1(vector: bytes) -> bool:
+    return abs(float(np.linalg.norm(np.frombuffer(vector, "<f2").astype(np.float32))) - 1) < _ROUNDED_OFF
 
 
 def dropped_in(change: Mapping[bytes, bytes]) -> list[AnswerKey]:

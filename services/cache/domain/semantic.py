@@ -121,4 +121,4 @@ class Semantic:
                 continue
             objection = self._guard(meaning.asked, answer.asked)
             # Rounded to two bytes a number, a vector may be a little longer than 1.
-            yield Candidate(near.key, answer, min(1.0, near.similarity), objection)
+            yield Candidate(near.key, answer, min(near.similarity, 1.0), objection)
