@@ -246,7 +246,7 @@ class Answering:
         # So that whoever has read the last message finds the money booked and the answer cached; but not at any price.
         if storing is not None:
             await asyncio.wait({storing}, timeout=self._at_most(self._tools.cache_wait_seconds))
-            if self._leading is not None:
+            if self._leading is not None and self._storing.leads:
                 await self._leading.ended(within_seconds=self._at_most(self._tools.cache_wait_seconds))
         await asyncio.wait({settling}, timeout=self._at_most(_SETTLE_WAIT_SECONDS))
         booked, settled = _result(settling)

@@ -96,6 +96,9 @@ class Storing:
         self._end = AnswerEnd(finish_reason, usage, for_followers_alone=guarded)
         self._news.set()
         if not live:
+            if self._filling is not None:
+                # It has broken off. Those who follow have some of it: they find it whole once the lead is given back.
+                self._lead_token = ""
             self._request_id = request_id
             self._fill(live=False)
         return self._filling

@@ -1,0 +1,67 @@
+"""What a request keeps of its answer for the cache, and how it sends it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from libs.background import Background
+from libs.money import Usage
+from libs.rpc.delta import ProtoDelta
+from services.router.domain.answer import Delta, FinishReason
+from services.router.domain.ports import AnswerEnd, Cache, CachePolicy, CacheQuestion
+from services.router.domain.storing import Storing
+from tests.unit.router.asks import PRINCIPAL, TIERS, ask
+from tokenway.common.v1 import generation_pb2
+
+MODEL = TIERS[0]
+
+
+@dataclass
+class FillingCache:
+    """Whose fills break off after the first piece, as those of a replica that is killed; but for the last."""
+
+    broken: int
+    fills: list[tuple[str, list[Any]]] = field(default_factory=list)
+
+    async def fill(
+        self,
+        question: CacheQuestion,
+        answer: AsyncGenerator[Sequence[Delta] | AnswerEnd],
+        *,
+        request_id: str,
+        lead_token: str,
+        live: bool,
+    ) -> None:
+        come: list[Any] = []
+        self.fills.append((lead_token, come))
+        async for each in answer:
+            come.append(each)
+            if len(self.fills) <= self.broken:
+                return
+
+
+def piece(text: str) -> ProtoDelta:
+    return ProtoDelta.of(generation_pb2.Delta(text=[text], token_counts=[1]))
+
+
+async def test_what_has_broken_off_for_followers_is_stored_without_being_sent_to_them_again() -> None:
+    """Those who have some of it would take the end of the second for that of the first."""
+    cache = FillingCache(broken=1)
+    async with Background(drain_seconds=1) as background:
+        question = CacheQuestion(ask(), MODEL, PRINCIPAL, CachePolicy())
+        storing = Storing(cache=cast(Cache, cache), background=background, question=question, max_tokens=100)
+        storing.lead("token", request_id="req-1")
+        storing.begin(MODEL)
+        storing.add(first := piece("a"))
+        storing.share()
+        assert storing._filling is not None
+        await storing._filling
+        storing.add(second := piece("b"))
+        stored = storing.finish("req-1", Usage(output_tokens=2), FinishReason.STOP, guarded=False)
+        assert stored is not None
+        await stored
+    end = AnswerEnd(FinishReason.STOP, Usage(output_tokens=2))
+    assert cache.fills == [("token", [[first]]), ("", [[first, second], end])]
+    assert not storing.leads, "nobody waits for the cache to end a look-up of which it does not know"
