@@ -52,11 +52,14 @@ class LearntThresholds:
         self._asked_at: dict[str, float] = {}
 
     def threshold(self, organisation: str, tier: Tier) -> float:
-        if organisation in self._policies:
+        policy = self._policies.get(organisation)
+        if policy is not None:
             self._refresh(organisation)
-        if tier is not Tier.CALIBRATED:
-            return _FIXED[tier]
-        return self._standings.get(organisation, Standing()).threshold
+        fixed = _FIXED.get(tier, 0.0)
+        if tier is not Tier.CALIBRATED and (policy is None or policy.tier is not Tier.CALIBRATED):
+            return fixed
+        # A stricter tier of a calibrated organisation keeps its bound too: that of a request, or of another language.
+        return max(fixed, self._standings.get(organisation, Standing()).threshold)
 
     def audits(self, key: AnswerKey) -> bool:
         # By the key, which is as good as chance: so whoever stores the answer, on any replica, knows of it too.

@@ -40,9 +40,20 @@ class World:
 
 async def test_the_fixed_tiers_demand_what_they_always_do() -> None:
     async with Background(drain_seconds=1) as background:
-        thresholds = World(background).thresholds
+        thresholds = World(background, tier=Tier.BALANCED).thresholds
         demanded = [thresholds.threshold("acme", tier) for tier in Tier]
     assert demanded == [NOTHING_IS_NEAR, 0.95, 0.9, NOTHING_IS_NEAR]
+
+
+async def test_no_tier_of_a_calibrated_organisation_demands_less_than_what_is_proven() -> None:
+    async with Background(drain_seconds=1) as background:
+        world = World(background)
+        assert {world.thresholds.threshold("acme", tier) for tier in Tier} == {NOTHING_IS_NEAR}
+        await world.learn(GOOD, 300)
+        world.clock.advance(5)
+        proven = await world.calibrated()
+        demanded = [world.thresholds.threshold("acme", tier) for tier in Tier]
+    assert demanded == [NOTHING_IS_NEAR, 0.95, 0.9, proven]
 
 
 async def test_labels_are_read_beside_lookups_and_not_for_each() -> None:
