@@ -86,6 +86,11 @@ BAD = {
         "request.requirements.max_latency",
         "is -1 s: give a positive duration",
     ),
+    "an answer that may be kept for no time": (
+        question("hello", cache=router_pb2.CacheControl(ttl=Duration())),
+        "request.cache.ttl",
+        "is 0 s: give a positive duration, or MODE_READ_ONLY",
+    ),
 }
 
 

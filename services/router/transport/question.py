@@ -101,6 +101,8 @@ def _broken(message: pb.GenerateRequest, max_prompt_bytes: int) -> Iterator[Fiel
     ):
         if not math.isfinite(_seconds(duration)) or _seconds(duration) < 0:
             yield FieldViolation(f"request.{name}", f"is {_seconds(duration):g} s: give a positive duration")
+    if message.cache.HasField("ttl") and _seconds(message.cache.ttl) == 0:
+        yield FieldViolation("request.cache.ttl", "is 0 s: give a positive duration, or MODE_READ_ONLY to keep nothing")
     yield from _broken_capabilities(message.requirements)
     yield from _broken_labels(message)
 
