@@ -6,16 +6,19 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import redis
 
+from libs.errors import TokenwayError
 from libs.testing.clock import ManualClock
 from libs.testing.valkey import RedisServer
 from libs.testing.valkey_cluster import ValkeyCluster
 from services.budget.adapters import redis_bookkeeper
 from services.budget.domain.archive import OldReceipt
+from services.budget.domain.errors import budget_unavailable
 from services.budget.domain.receipt import Outcome
 from tests.contract.ledgers import POLICY, Tried, in_memory, in_redis
 from tests.contract.test_bookkeeper import ended, verified
@@ -167,3 +170,22 @@ async def test_an_organisation_that_asks_no_more_is_trimmed_too(redis_url: str, 
         assert await tried.bookkeeper.trim() == 1
 
     assert not raw.exists("{tw:organisations}:silent"), "and then it is looked at no longer"
+
+
+async def test_an_organisation_that_cannot_be_trimmed_now_keeps_no_other_waiting(redis_url: str) -> None:
+    class AwayForAcme(ListArchive):
+        async def keep(self, receipts: Sequence[OldReceipt]) -> None:
+            if receipts[0].principal.organisation == "acme":
+                raise budget_unavailable("its primary is away")
+            await super().keep(receipts)
+
+    archive = AwayForAcme()
+    async with in_redis(redis_url, POLICY, archive=archive) as tried:
+        for organisation in ("acme", "umbrella"):
+            await ended(tried, replace(ADA, organisation=organisation))
+        tried.clock.advance(36 * DAY)
+
+        with pytest.raises(TokenwayError, match="its primary is away"):
+            await tried.bookkeeper.trim()
+
+    assert [each.principal.organisation for each in archive.kept] == ["umbrella"]

@@ -9,6 +9,7 @@ from datetime import date
 from functools import partial
 from typing import Any
 
+from libs.errors import TokenwayError
 from libs.redis_client import RedisClient
 from services.budget.adapters.redis_ledger import key_of
 from services.budget.adapters.redis_organisations import RedisOrganisations
@@ -71,13 +72,19 @@ class RedisBookkeeper:
     async def trim(self) -> int:
         async with or_unavailable(self._timeout_seconds):
             announced, silent = await self._organisations.announced(), await self._organisations.silent()
-        trimmed = 0
+        trimmed, failed = 0, None
         for organisation in dict.fromkeys((*announced, *silent)):
-            of_it, left = await self._trim_one(organisation)
+            try:
+                of_it, left = await self._trim_one(organisation)
+            except TokenwayError as error:  # its primary is away: those on others need not wait for that
+                failed = error
+                continue
             trimmed += of_it
             if not left and organisation in silent:
                 async with or_unavailable(self._timeout_seconds):
                     await self._organisations.ended(organisation)
+        if failed:
+            raise failed
         return trimmed
 
     async def verify(self, organisation: str) -> AsyncGenerator[Finding]:
