@@ -79,6 +79,10 @@ bench-cache: model ## How right and how fast the cache is, beside its targets an
 chaos-money: setup ## Kill and freeze the mesh under load, and count outside of it what was overspent (3 minutes)
 	.venv/bin/python -m tests.chaos.money $(ARGS)
 
+.PHONY: chaos-cache
+chaos-cache: setup ## Kill and pause the cache, its leaders and its Redis under waves of identical questions (3 minutes)
+	.venv/bin/python -m tests.chaos.cache $(ARGS)
+
 .PHONY: probe-money
 probe-money: setup ## Let two hundred clients ask at once for what a key has money for ten times
 	.venv/bin/python -m tests.chaos.probe $(ARGS)

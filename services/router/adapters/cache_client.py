@@ -76,8 +76,9 @@ class CacheClient:
         )
         timeout_seconds = _live_seconds() if live else _FILL_TIMEOUT_SECONDS
         try:
-            async with aclosing(_fill(header, answer)) as messages:
-                await self._client.unary(_FILL, messages, timeout_seconds=timeout_seconds, outlives_caller=True)
+            # Not closed here: of a call that has failed gRPC may still be waiting for the next message.
+            messages = _fill(header, answer)
+            await self._client.unary(_FILL, messages, timeout_seconds=timeout_seconds, outlives_caller=True)
         except TokenwayError as error:
             self._log.info("fill failed, the answer is not cached", error=repr(error))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -108,6 +109,16 @@ async def test_a_semantic_tier_that_is_slow_is_a_miss_and_its_call_is_left_on_pu
         span = of_the_call(recorded)
     assert (span.attributes or {})[names.RPC_RESPONSE_STATUS_CODE] == grpc.StatusCode.CANCELLED.name
     assert span.status.status_code is StatusCode.UNSET
+
+
+async def test_time_in_which_the_router_itself_was_busy_is_not_the_caches() -> None:
+    ready = asyncio.Event()
+    async with asyncio.timeout(5), client(PENDING, ready, LIKE, semantic_seconds=0.2) as (cache, _):
+        looking_up = asyncio.create_task(found(cache))
+        await asyncio.sleep(0.05)
+        ready.set()
+        time.sleep(0.3)  # noqa: ASYNC251 # as a hundred other requests would keep the loop
+        assert isinstance(await looking_up, CachedAnswer)
 
 
 async def test_a_cache_that_ends_without_a_verdict_is_of_no_use_and_does_no_harm() -> None:

@@ -1,0 +1,52 @@
+"""What came of the waves, in a table and as bars."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tests.bench.measure import Table
+from tests.chaos.stampede import Wave
+
+
+class StampedeReport:
+    """To be printed."""
+
+    def __init__(self, waves: Sequence[Wave]) -> None:
+        self._waves = waves
+
+    @property
+    def bars(self) -> dict[str, int]:
+        """Each has to be 0."""
+        return {
+            "wrong answers": sum(each.wrong for each in self._waves),
+            "answers cut short that say they are whole": sum(each.cut for each in self._waves),
+            "requests that hung": sum(each.hung for each in self._waves),
+            "generations too many": sum(each.too_many for each in self._waves),
+        }
+
+    @property
+    def holds(self) -> bool:
+        return not any(self.bars.values())
+
+    def __str__(self) -> str:
+        return "\n\n".join((str(self._table()), "\n".join(f"{name} {value}" for name, value in self.bars.items())))
+
+    def _table(self) -> Table:
+        kinds = {each.kind.name: each.kind for each in self._waves}
+        rows = tuple(
+            (name, _most(kind.most_generations), *_row([each for each in self._waves if each.kind is kind]))
+            for name, kind in kinds.items()
+        )
+        columns = ("what happens in mid-answer", "may cost", "generations a wave", "requests by their end")
+        return Table("Waves of identical questions", columns, rows)
+
+
+def _most(generations: int | None) -> str:
+    return "any" if generations is None else str(generations)
+
+
+def _row(waves: Sequence[Wave]) -> tuple[str, str]:
+    endings: Counter[str] = sum((each.endings for each in waves), Counter())
+    listed = ", ".join(f"{count} {name.removeprefix('FINISH_REASON_')}" for name, count in endings.most_common())
+    return ", ".join(str(each.generations) for each in waves), listed

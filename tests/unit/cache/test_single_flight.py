@@ -1,0 +1,278 @@
+"""Leaders and followers at two replicas that share their flights in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from libs.background import Background, running
+from libs.errors import Reason, TokenwayError
+from libs.testing.answers import InMemoryAnswers
+from libs.testing.clock import ManualClock
+from libs.testing.flights import InMemoryFlights, Sky
+from services.cache.domain.fill import Fill
+from services.cache.domain.flight import Follow, Lead, Leader
+from services.cache.domain.found import Found, Hit, LookupEvent, Miss, Publish, SharedEnd, SharedPieces
+from services.cache.domain.live_fill import LiveFill, Received
+from services.cache.domain.lookup import Lookup
+from services.cache.domain.single_flight import SingleFlight
+from services.cache.domain.stats import FillResult, FlightEvent, Stats
+from tests.unit.cache.questions import CUT, STOP, order, part, question
+
+END = b"the end"
+MAX_BYTES = 100
+
+
+class Replica:
+    """One of the cache."""
+
+    def __init__(self, sky: Sky, answers: InMemoryAnswers, clock: ManualClock, background: Background) -> None:
+        self.flights, self.stats = InMemoryFlights(sky), Stats()
+        self.single_flight = SingleFlight(
+            flights=self.flights,
+            background=background,
+            clock=clock,
+            stats=self.stats,
+            max_answer_bytes=MAX_BYTES,
+            max_followers=5,
+            sleep=lambda _: asyncio.sleep(0),
+        )
+        self.lookup = Lookup(answers=answers, clock=clock, stats=self.stats, single_flight=self.single_flight)
+        fill = Fill(answers=answers, clock=clock, stats=self.stats, chance=lambda: 0.5, max_answer_bytes=1_000)
+        self.fill = LiveFill(fill=fill, single_flight=self.single_flight)
+
+
+class Asker:
+    """A caller of a replica, and what it was told."""
+
+    def __init__(self, replica: Replica, name: str = "req-1") -> None:
+        self.told: list[LookupEvent] = []
+        self._some = asyncio.Event()
+        self._task = asyncio.create_task(self._ask(replica, name))
+
+    async def _ask(self, replica: Replica, name: str) -> None:
+        async with aclosing(replica.lookup.events(question(), leader=Leader(name))) as events:
+            async for event in events:
+                self.told.append(event)
+                self._some.set()
+
+    async def until(self, *kinds: type[Any]) -> Any:
+        """The last event, once there is one of these kinds: of a verdict, or of an event."""
+        async with asyncio.timeout(5):
+            while not self.told or not isinstance(_of(self.told[-1]), kinds):
+                self._some.clear()
+                await self._some.wait()
+        return _of(self.told[-1])
+
+    async def token(self) -> str:
+        return str((await self.until(Lead)).flight.token)
+
+    async def ended(self) -> None:
+        async with asyncio.timeout(5):
+            await self._task
+
+    async def leave(self) -> None:
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    @property
+    def leads(self) -> list[Lead]:
+        """The leads that it was given."""
+        return [each for each in map(_of, self.told) if isinstance(each, Lead)]
+
+    @property
+    def pieces(self) -> bytes:
+        """Since the last verdict."""
+        since = max(place for place, each in enumerate(self.told) if isinstance(each, Found))
+        return b"".join(each.message for each in self.told[since:] if isinstance(each, SharedPieces))
+
+
+def _of(event: LookupEvent) -> object:
+    return event.verdict if isinstance(event, Found) else event
+
+
+class Filling:
+    """A leader's Fill, piece by piece."""
+
+    def __init__(self, replica: Replica, token: str) -> None:
+        self._coming: asyncio.Queue[Received | None] = asyncio.Queue()
+        self._coming.put_nowait(Received(replace(order(), lead_token=token)))
+        self.result = asyncio.create_task(replica.fill.store(self._received()))
+
+    def send(self, *pieces: bytes) -> None:
+        for each in pieces:
+            self._coming.put_nowait(Received(part(each.decode()), each))
+
+    def end(self, event: Any = STOP) -> None:
+        self._coming.put_nowait(Received(event, END))
+        self._coming.put_nowait(None)
+
+    def break_off(self) -> None:
+        self._coming.put_nowait(None)
+
+    async def _received(self) -> AsyncIterator[Received]:
+        while (each := await self._coming.get()) is not None:
+            yield each
+
+
+@asynccontextmanager
+async def replicas() -> AsyncIterator[tuple[Replica, Replica, ManualClock]]:
+    clock = ManualClock()
+    answers = InMemoryAnswers(clock=clock)
+    sky = Sky(answers=answers, clock=clock)
+    async with AsyncExitStack() as stack:
+        background = await stack.enter_async_context(Background(drain_seconds=1))
+        one, two = (Replica(sky, answers, clock, background) for _ in range(2))
+        for each in (one, two):
+            await stack.enter_async_context(running(each.single_flight.run(), name="flights"))
+        await asyncio.sleep(0)
+        yield one, two, clock
+
+
+async def test_followers_at_both_replicas_get_what_the_leader_sends_as_it_comes() -> None:
+    async with replicas() as (one, two, _):
+        leader = Asker(one)
+        filling = Filling(one, await leader.token())
+        followers = [Asker(one), Asker(two), Asker(two)]
+        for each in followers:
+            assert (await each.until(Follow)).leader == Leader("req-1")
+        await leader.until(Publish)
+        filling.send(b"a")
+        for each in followers:
+            await each.until(SharedPieces)
+        late = Asker(two)
+        filling.send(b"b")
+        filling.end()
+        for each in (*followers, late):
+            assert await each.until(SharedEnd) == SharedEnd(END)
+            assert each.pieces == b"ab"
+            await each.ended()
+        await leader.ended()
+        assert await filling.result is FillResult.STORED
+        assert isinstance(await Asker(two).until(Hit), Hit)
+        assert one.stats.flights == {FlightEvent.LED: 1, FlightEvent.FOLLOWED: 1}
+        assert one.stats.followers == two.stats.followers == 0
+
+
+async def test_an_end_that_is_not_to_be_stored_is_handed_on_too() -> None:
+    async with replicas() as (one, two, _):
+        leader = Asker(one)
+        filling = Filling(one, await leader.token())
+        follower = Asker(two)
+        await follower.until(Follow)
+        filling.send(b"a")
+        filling.end(CUT)
+        assert await follower.until(SharedEnd) == SharedEnd(END)
+        assert await filling.result is FillResult.FINISH_REASON
+        await leader.ended()
+        assert isinstance(await Asker(two).until(Lead), Lead)
+
+
+@pytest.mark.parametrize("how", ["leaves", "breaks off", "is not heard of"])
+async def test_of_those_who_lose_their_leader_one_leads_and_the_others_follow_it_from_the_beginning(how: str) -> None:
+    async with replicas() as (one, two, clock):
+        leader = Asker(one)
+        filling = Filling(one, await leader.token())
+        followers = [Asker(two) for _ in range(3)]
+        for each in followers:
+            await each.until(Follow)
+        filling.send(b"a")
+        for each in followers:
+            await each.until(SharedPieces)
+        if how == "leaves":
+            await leader.leave()
+        elif how == "is not heard of":
+            one.flights.error = TokenwayError(Reason.SERVICE_UNAVAILABLE, "frozen")
+            clock.advance(3)
+        else:
+            filling.break_off()
+        # Those who wait are woken in the order in which they came.
+        new, *others = followers
+        await new.until(Publish)
+        again = Filling(two, new.leads[0].flight.token)
+        again.send(b"x", b"y")
+        again.end()
+        for each in others:
+            assert await each.until(SharedEnd) == SharedEnd(END)
+            assert each.pieces == b"xy"
+            assert not each.leads
+        assert two.stats.flights[FlightEvent.PROMOTED] == 1
+        filling.break_off()
+        await asyncio.wait({filling.result, again.result})
+
+
+async def test_what_outgrows_the_room_sends_followers_on_alone() -> None:
+    async with replicas() as (one, two, _):
+        leader = Asker(one)
+        filling = Filling(one, await leader.token())
+        follower = Asker(two)
+        await follower.until(Follow)
+        filling.send(b"a" * 60, b"b" * 60)
+        assert await follower.until(Miss) == Miss()
+        await follower.ended()
+        filling.end()
+        assert await filling.result is FillResult.STORED
+
+
+async def test_more_followers_than_there_is_room_for_are_misses() -> None:
+    async with replicas() as (one, _, __):
+        leader = Asker(one)
+        await leader.until(Lead)
+        followers = [Asker(one) for _ in range(5)]
+        for each in followers:
+            await each.until(Follow)
+        assert await Asker(one).until(Miss) == Miss()
+        for each in (leader, *followers):
+            await each.leave()
+
+
+async def test_a_follower_that_can_learn_nothing_for_as_long_as_a_lease_is_told_so() -> None:
+    async with replicas() as (one, two, clock):
+        leader = Asker(one)
+        await leader.until(Lead)
+        follower = Asker(two)
+        await follower.until(Follow)
+        two.flights.error = TokenwayError(Reason.SERVICE_UNAVAILABLE, "frozen")
+        clock.advance(3)
+        with pytest.raises(TokenwayError, match="frozen"):
+            await follower.ended()
+        await leader.leave()
+
+
+async def test_a_lone_miss_publishes_nothing_and_its_look_up_ends_with_its_answer() -> None:
+    async with replicas() as (one, _, __):
+        leader = Asker(one)
+        token = await leader.token()
+        filling = Filling(one, token)
+        filling.send(b"a")
+        filling.end()
+        await leader.ended()
+        assert await filling.result is FillResult.STORED
+        assert one.flights._sky.pieces == {}
+        assert [type(_of(each)) for each in leader.told] == [Lead]
+
+
+async def test_a_fill_by_way_of_another_replica_reaches_followers_and_ends_the_look_up() -> None:
+    async with replicas() as (one, two, _):
+        leader = Asker(one)
+        filling = Filling(two, await leader.token())
+        follower = Asker(one)
+        await follower.until(Follow)
+        filling.send(b"a")
+        await follower.until(SharedPieces)
+        filling.end()
+        await follower.until(SharedEnd)
+        await leader.ended()
+        assert one.stats.flights[FlightEvent.BROKEN] == 0
+
+
+async def test_a_caller_that_leaves_while_it_asks_leads_nothing() -> None:
+    async with replicas() as (one, two, _):
+        leaving = Asker(one)
+        await leaving.leave()
+        assert isinstance(await Asker(two).until(Lead), Lead)
