@@ -23,14 +23,14 @@ def with_tier(tier: str, **changes: Any) -> tuple[schema.Organisation, ...]:
     return first.model_copy(update={"cache": policy, **changes}), second
 
 
-async def asked(mesh: Mesh, text: str, **fields: Any) -> tuple[int, money_pb2.CachedFrom]:
-    """What the cache said, and where the answer came from."""
+async def asked(mesh: Mesh, text: str, **fields: Any) -> tuple[int, money_pb2.Receipt]:
+    """What the cache said, and the receipt."""
     stream = await events(mesh, question(text, **fields))
-    return stream[0].started.cache_verdict, stream[-1].finished.receipt.cached
+    return stream[0].started.cache_verdict, stream[-1].finished.receipt
 
 
-async def until_hit(mesh: Mesh, text: str) -> money_pb2.CachedFrom:
-    """The index learns of an answer a moment after it is stored."""
+async def until_hit(mesh: Mesh, text: str) -> money_pb2.Receipt:
+    """The index learns of an answer a moment after it is stored; and some hits are audited, so one asks again."""
     async with asyncio.timeout(20):
         while (found := await asked(mesh, text, cache=READ_ONLY))[0] != HIT:
             pass
@@ -45,12 +45,11 @@ async def test_the_same_in_other_words_is_answered_from_the_cache_for_nothing(re
     async with default_mesh(redis_url, organisations=with_tier(tier)) as mesh:
         first = await events(mesh, question(STORED))
         assert first[0].started.cache_verdict == MISS
-        cached = await until_hit(mesh, NEAR)
-        again = await events(mesh, question(NEAR))
-    assert cached.kind == money_pb2.CACHE_KIND_SEMANTIC
-    assert cached.source_request_id == first[0].started.request_id
-    assert 0.95 <= cached.similarity < 1
-    assert again[-1].finished.receipt.cost_micro_usd == 0
+        receipt = await until_hit(mesh, NEAR)
+    assert receipt.cached.kind == money_pb2.CACHE_KIND_SEMANTIC
+    assert receipt.cached.source_request_id == first[0].started.request_id
+    assert 0.95 <= receipt.cached.similarity < 1
+    assert receipt.cost_micro_usd == 0
 
 
 async def test_a_request_may_be_stricter_than_its_organisation_and_none_looser(redis_url: str) -> None:
@@ -59,7 +58,8 @@ async def test_a_request_may_be_stricter_than_its_organisation_and_none_looser(r
     async with default_mesh(redis_url, organisations=with_tier("balanced")) as mesh:
         await asked(mesh, STORED)
         await until_hit(mesh, NEAR)
-        assert await asked(mesh, NEAR, cache=exact) == (MISS, money_pb2.CachedFrom())
+        # No more than that: it may come before the lead that the last hit gave back is free, and follow for a moment.
+        assert (await asked(mesh, NEAR, cache=exact))[0] != HIT
     async with default_mesh(redis_url, organisations=organisations(limit("100"))) as mesh:
         assert (await asked(mesh, "How might I reset my password?", cache=loosest))[0] == MISS
 
