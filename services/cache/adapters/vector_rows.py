@@ -15,7 +15,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-# Numpy needs 43 µs for 64 rows and FAISS 5; for one row 2 and 3.
+# A look-up takes numpy 60 µs for one row less, and FAISS 12 for these (`make bench-cache`).
 FEW_ROWS = 64
 # So much at most is moved at once: 3 MB.
 _BLOCK_ROWS = 4_096
