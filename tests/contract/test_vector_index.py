@@ -129,3 +129,25 @@ def test_an_entry_that_is_put_again_at_the_cap_costs_nobody_a_place(make: Make) 
     tried.put("b")
     assert tried.put("a", asked="c") is None
     assert set(tried.names("a")) == {"a", "b"}
+
+
+def many_expired(tried: TriedIndex) -> TriedIndex:
+    """All but one of 351 have expired."""
+    for number in range(350):
+        tried.put(str(number), asked="q", ttl_seconds=1)
+    tried.put("long", asked="q~0.5", ttl_seconds=10)
+    tried.clock.advance(1)
+    return tried
+
+
+def test_where_many_expire_at_once_none_is_found_and_the_others_soon_are(tried: TriedIndex) -> None:
+    many_expired(tried)
+    for _ in range(4):
+        assert set(tried.names("q", limit=4)) <= {"long"}
+    assert tried.names("q") == ["long"]
+
+
+def test_no_call_takes_out_all_of_many_that_expire_at_once() -> None:
+    tried = many_expired(in_faiss())
+    lengths = [len(tried.index) for _ in range(4) if tried.names("q") is not None]
+    assert lengths == [251, 151, 51, 1]

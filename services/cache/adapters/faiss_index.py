@@ -20,6 +20,8 @@ from services.cache.domain.ports import IndexEntry, Near
 _HALF_BYTES = 2
 # In a heap, of what was taken out and has not come up: so many and as many as live, then it is made anew.
 _IDLE_PLACES = 64
+# Takes a few ms. All of a large index at once, after a quiet hour, would keep the event loop for seconds.
+_EXPIRED_AT_ONCE = 100
 
 
 class FaissIndex:
@@ -68,7 +70,11 @@ class FaissIndex:
         if found is None:
             return []
         near = sorted(found.vectors.nearest(np.frombuffer(vector, np.float32), limit), reverse=True)[:limit]
-        return [Near(AnswerKey(organisation, found.rows[position].digest), similarity) for similarity, position in near]
+        rows, now = ((similarity, found.rows[position]) for similarity, position in near), self._clock.now()
+        # Those that have expired and are still to be taken out may leave less room for others: that costs a hit.
+        return [
+            Near(AnswerKey(organisation, row.digest), similarity) for similarity, row in rows if row.expires_at > now
+        ]
 
     def _add(self, entry: IndexEntry) -> None:
         name = entry.key.organisation
@@ -106,13 +112,15 @@ class FaissIndex:
         return AnswerKey(organisation.name, row.digest)
 
     def _expire(self) -> None:
-        now = self._clock.now()
-        while self._due and self._due[0][0] <= now:
+        """Some of what has; of much the rest the next times."""
+        now, room = self._clock.now(), _EXPIRED_AT_ONCE
+        while room and self._due and self._due[0][0] <= now:
             _, name = heappop(self._due)
             organisation = self._organisations.get(name)
             row = organisation.next_to_expire() if organisation else None
-            while organisation and row and row.expires_at <= now:
+            while room and organisation and row and row.expires_at <= now:
                 self._take(organisation, row)
+                room -= 1
                 row = organisation.next_to_expire()
             if row:
                 heappush(self._due, (row.expires_at, name))

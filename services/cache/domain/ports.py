@@ -172,7 +172,8 @@ class VectorIndex(Protocol):
         ...
 
     def nearest(self, organisation: str, partition: bytes, vector: bytes, *, limit: int) -> list[Near]:
-        """The nearest of this organisation's partition, nearest first, without any that has expired.
+        """The nearest of this organisation's partition, nearest first, without any that has expired: where
+        many have at once, those may for a moment stand before others.
 
         `vector` has four bytes a number, as an encoder gives it. Cosines are right to a thousandth.
         """
