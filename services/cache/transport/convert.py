@@ -104,7 +104,7 @@ def selection_of(request: pb.InvalidateRequest) -> Selection:
         case "model" if request.model:
             return OfModel(request.model, request.model_revision)
         case "tag" if request.tag:
-            return WithTag(request.tag)
+            return WithTag(_tag(request.tag, "tag"))
         case _:
             raise invalid_request(FieldViolation("what", "is not given: say all = true, a model or a tag"))
 
@@ -211,6 +211,14 @@ def figures_to_proto(figures: Figures) -> pb.GetStatsResponse:
     )
 
 
+def _tag(tag: str, place: str) -> str:
+    key, equals, _ = tag.partition("=")
+    if not (key and equals and len(tag.encode()) <= MAX_TAG_BYTES):
+        wanted = f"is {tag[:MAX_TAG_BYTES]!r}: give KEY=VALUE of at most {MAX_TAG_BYTES} bytes"
+        raise invalid_request(FieldViolation(place, wanted))
+    return tag
+
+
 def _principal(message: principal_pb2.Principal) -> Principal:
     return Principal(organisation=message.organisation, key_id=message.key_id, user=message.user, team=message.team)
 
@@ -223,16 +231,12 @@ def _fill_order(header: pb.FillHeader, traceparent: str) -> FillOrder:
         )
     if len(header.tags) > MAX_TAGS:
         raise invalid_request(FieldViolation("header.tags", f"has {len(header.tags)} tags: give at most {MAX_TAGS}"))
-    for index, tag in enumerate(header.tags):
-        key, equals, _ = tag.partition("=")
-        if not (key and equals and len(tag.encode()) <= MAX_TAG_BYTES):
-            wanted = f"is {tag[:MAX_TAG_BYTES]!r}: give KEY=VALUE of at most {MAX_TAG_BYTES} bytes"
-            raise invalid_request(FieldViolation(f"header.tags[{index}]", wanted))
+    tags = [_tag(each, f"header.tags[{index}]") for index, each in enumerate(header.tags)]
     return FillOrder(
         question=question_of(header),
         request_id=header.request_id,
         ttl_seconds=seconds,
-        tags=tuple(dict.fromkeys(header.tags)),
+        tags=tuple(dict.fromkeys(tags)),
         traceparent=traceparent,
         tier=tier_of(header),
         lead_token=header.lead_token,

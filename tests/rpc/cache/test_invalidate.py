@@ -48,6 +48,9 @@ async def test_what_is_named_is_dropped_and_nothing_else(
         (pb.InvalidateRequest(organisation="acme", all=False), "what"),
         (pb.InvalidateRequest(organisation="acme", model=""), "what"),
         (pb.InvalidateRequest(organisation="acme", tag=""), "what"),
+        # None of these can be an answer's, and the audit's log would have them whole.
+        (pb.InvalidateRequest(organisation="acme", tag="handbook"), "tag"),
+        (pb.InvalidateRequest(organisation="acme", tag="doc=" + "x" * 256), "tag"),
         (pb.InvalidateRequest(organisation="acme", all=True, model_revision="1"), "model_revision"),
     ],
 )
