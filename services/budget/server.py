@@ -15,6 +15,7 @@ from services.budget.adapters.journal_file import JournalFile
 from services.budget.adapters.jsonl_archive import JsonlArchive
 from services.budget.adapters.observed_ledger import LedgerMetrics, ObservedLedger
 from services.budget.adapters.redis_bookkeeper import RedisBookkeeper
+from services.budget.adapters.redis_calls import RedisCalls
 from services.budget.adapters.redis_keys import RedisKeys
 from services.budget.adapters.redis_ledger import RedisLedger
 from services.budget.adapters.redis_organisations import RedisOrganisations
@@ -63,9 +64,11 @@ async def _in_redis(
     stack.push_async_callback(redis.aclose)
     timeout_seconds = config.redis_timeout_seconds
     await require(redis, url=config.redis_url, timeout_seconds=timeout_seconds, reason=Reason.BUDGET_UNAVAILABLE)
+    calls = await stack.enter_async_context(RedisCalls(redis, timeout_seconds=timeout_seconds))
     organisations = RedisOrganisations(redis=redis, clock=runtime.clock)
     ledger = RedisLedger(
         redis=redis,
+        calls=calls,
         organisations=organisations,
         policy=config.lease,
         timeout_seconds=timeout_seconds,
@@ -73,6 +76,7 @@ async def _in_redis(
     )
     bookkeeper = RedisBookkeeper(
         redis=redis,
+        calls=calls,
         organisations=organisations,
         timeout_seconds=timeout_seconds,
         receipt_days=config.receipt_days,

@@ -158,6 +158,7 @@ async def _reservations(redis: RedisClient, principals: Sequence[Principal], lim
 async def _ledger(redis: RedisClient, principals: Sequence[Principal], limits: Limits) -> RedisLedger:
     ledger = RedisLedger(
         redis=redis,
+        calls=RedisCalls(redis, timeout_seconds=5),
         organisations=RedisOrganisations(redis=redis, clock=SystemClock()),
         policy=LeasePolicy(),
         timeout_seconds=5,

@@ -25,6 +25,7 @@ from libs.clock import SystemClock
 from libs.money import Price, Usage, UsageSource
 from libs.redis_client import RedisClient, redis_client
 from libs.testing.valkey import RedisServer, valkey_binary
+from services.budget.adapters.redis_calls import RedisCalls
 from services.budget.adapters.redis_ledger import RedisLedger, key_of
 from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.domain.lease import LeasePolicy, Reservation, ReservationId
@@ -68,6 +69,7 @@ class Scale:
         self._ids, self._chance = count(), random.Random(0)
         self._ledger = RedisLedger(
             redis=redis,
+            calls=RedisCalls(redis, timeout_seconds=30),
             organisations=RedisOrganisations(redis=redis, clock=SystemClock()),
             policy=LeasePolicy(),
             timeout_seconds=30,

@@ -18,6 +18,7 @@ from libs.testing.ledger import InMemoryLedger
 from libs.testing.ledger_books import RedisBooks
 from services.budget.adapters.away_metrics import AwayMetrics
 from services.budget.adapters.redis_bookkeeper import RedisBookkeeper
+from services.budget.adapters.redis_calls import RedisCalls
 from services.budget.adapters.redis_ledger import RedisLedger
 from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.domain.archive import Archive
@@ -107,23 +108,27 @@ async def in_redis(
     """
     clock, redis, books = LedgerClock(), redis_or_cluster(url, decode_responses=True), RedisBooks(url)
     organisations = RedisOrganisations(redis=redis, clock=wall_clock or SystemClock())
+    calls = RedisCalls(redis, timeout_seconds=timeout_seconds)
     ledger = RedisLedger(
         redis=redis,
+        calls=calls,
         organisations=organisations,
         policy=policy,
         timeout_seconds=timeout_seconds,
         now_ms=clock,
     )
     try:
-        bookkeeper = RedisBookkeeper(
-            redis=redis,
-            organisations=organisations,
-            timeout_seconds=timeout_seconds,
-            receipt_days=35,
-            archive=archive,
-            now_ms=clock,
-        )
-        yield Tried(ledger, books, clock, bookkeeper)
+        async with calls:
+            bookkeeper = RedisBookkeeper(
+                redis=redis,
+                calls=calls,
+                organisations=organisations,
+                timeout_seconds=timeout_seconds,
+                receipt_days=35,
+                archive=archive,
+                now_ms=clock,
+            )
+            yield Tried(ledger, books, clock, bookkeeper)
     finally:
         books.close()
         await redis.aclose()

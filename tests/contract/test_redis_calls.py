@@ -23,7 +23,8 @@ async def calls(request: pytest.FixtureRequest) -> AsyncIterator[RedisCalls]:
     server: RedisServer | ValkeyCluster = request.getfixturevalue(request.param)
     server.flush()
     client = redis_or_cluster(server.url, decode_responses=True)
-    yield RedisCalls(client, timeout_seconds=30)
+    async with RedisCalls(client, timeout_seconds=30) as made:
+        yield made
     await client.aclose()
 
 
@@ -106,4 +107,16 @@ async def test_a_frozen_server_is_sent_little_and_nothing_that_nobody_waits_for(
     own_valkey.thaw()
 
     assert await calls.call(COUNT, ["{acme}"], []) <= 1 + 8 + 1
+    await client.aclose()
+
+
+async def test_a_write_whose_callers_have_left_is_waited_for_at_the_end(redis_servers: RedisServer, raw: Any) -> None:
+    client = redis_or_cluster(redis_servers.url, decode_responses=True)
+    async with RedisCalls(client, timeout_seconds=30) as calls:
+        await calls.call(COUNT, ["{acme}"], [])
+        caller = asyncio.create_task(calls.call(COUNT, ["{acme}"], []))
+        for _ in range(3):  # until it is on its way
+            await asyncio.sleep(0)
+        caller.cancel()
+    assert asyncio.all_tasks() - {caller} == {asyncio.current_task()}
     await client.aclose()

@@ -16,6 +16,7 @@ from libs.errors import Reason, TokenwayError
 from libs.redis_client import redis_client, require
 from libs.testing.ledger_books import RedisBooks
 from libs.testing.valkey import RedisServer
+from services.budget.adapters.redis_calls import RedisCalls
 from services.budget.adapters.redis_ledger import RedisLedger
 from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.domain.lease import LeasePolicy
@@ -308,6 +309,7 @@ async def _ledger(
     client, clock = redis_client(url, decode_responses=True), LedgerClock()
     ledger = RedisLedger(
         redis=client,
+        calls=RedisCalls(client, timeout_seconds=30),
         organisations=RedisOrganisations(redis=client, clock=SystemClock()),
         policy=LeasePolicy(),
         timeout_seconds=30,

@@ -11,6 +11,7 @@ from typing import Any
 
 from libs.errors import TokenwayError
 from libs.redis_client import RedisClient
+from services.budget.adapters.redis_calls import RedisCalls
 from services.budget.adapters.redis_ledger import key_of
 from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.adapters.redis_outages import or_unavailable
@@ -38,6 +39,7 @@ class RedisBookkeeper:
         self,
         *,
         redis: RedisClient,
+        calls: RedisCalls,
         organisations: RedisOrganisations,
         timeout_seconds: float,
         receipt_days: int,
@@ -50,7 +52,7 @@ class RedisBookkeeper:
         self._archive = archive
         self._owner = uuid.uuid4().hex
         self._old = {"most": _TRIMMED_A_STEP, "kept_ms": receipt_days * _DAY_MS}
-        script = partial(OrganisationScript, redis=redis, timeout_seconds=timeout_seconds, now_ms=now_ms)
+        script = partial(OrganisationScript, calls=calls, timeout_seconds=timeout_seconds, now_ms=now_ms)
         self._claim_old = script("organisation", "old_receipts", "claim_old")
         self._trim = script("calendar", "organisation", "days", "old_receipts", "trim")
         self._names = script("organisation", "names")

@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from redis import exceptions
 from redis.asyncio.cluster import ClusterNode
@@ -50,7 +51,7 @@ class _Call:
 class RedisCalls:
     """Loads scripts where they are not known, and calls one again where nobody knows whether it ran: it must bear that.
 
-    `timeout_seconds` bounds a write whose callers have all left.
+    `timeout_seconds` bounds a write whose callers have all left; leaving the `async with` block waits for those.
     """
 
     def __init__(self, redis: RedisClient, *, timeout_seconds: float) -> None:
@@ -60,6 +61,14 @@ class RedisCalls:
         self._room: defaultdict[ClusterNode | None, asyncio.Semaphore]
         self._room = defaultdict(lambda: asyncio.Semaphore(_WRITES_AT_ONCE))
         self._writing: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await asyncio.gather(*self._writing)
 
     async def call(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """What the script answers; its keys share a slot. How long that may take is the caller's to say."""

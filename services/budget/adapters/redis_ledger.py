@@ -60,6 +60,7 @@ class RedisLedger:
         self,
         *,
         redis: RedisClient,
+        calls: RedisCalls,
         organisations: RedisOrganisations,
         policy: LeasePolicy,
         timeout_seconds: float,
@@ -76,7 +77,7 @@ class RedisLedger:
         self._on_swept = on_swept
         self._now_ms = now_ms
         self._receipts = RedisReceipts(redis=redis, timeout_seconds=timeout_seconds)
-        self._calls = RedisCalls(redis, timeout_seconds=timeout_seconds)
+        self._calls = calls
         self._scripts = {verb: Script(script(verb)) for verb in _VERBS}
 
     async def reserve(self, reservation: Reservation) -> Lease:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from libs.redis_client import RedisClient
 from services.budget.adapters.redis_calls import RedisCalls, Script
 from services.budget.adapters.redis_ledger import key_of, lua, organisation_keys
 from services.budget.adapters.redis_outages import or_unavailable
@@ -16,10 +15,10 @@ class OrganisationScript:
     """One step over one organisation, made of those files of lua/; lua/organisation.lua says what it is told."""
 
     def __init__(
-        self, *names: str, redis: RedisClient, timeout_seconds: float, now_ms: Callable[[], int] | None = None
+        self, *names: str, calls: RedisCalls, timeout_seconds: float, now_ms: Callable[[], int] | None = None
     ) -> None:
         self._script = Script("\n".join(map(lua, names)))
-        self._calls = RedisCalls(redis, timeout_seconds=timeout_seconds)
+        self._calls = calls
         self._timeout_seconds = timeout_seconds
         self._now_ms = now_ms
 
