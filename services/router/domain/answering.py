@@ -178,22 +178,25 @@ class Answering:
     async def _replayed(self, cached: CachedAnswer) -> AsyncGenerator[Started | Delta]:
         # At once: a slow reader must not hold money until its lease expires and is presumed spent.
         _ = self._account.close(Outcome.CACHED, why=self._plan.why)
+        self._given = Given(Outcome.CACHED, cached.finish_reason, cached.origin)
         yield self._started(CacheVerdict.HIT)
         for delta in cached.deltas:
             yield delta
-        self._given = Given(Outcome.CACHED, cached.finish_reason, cached.origin)
 
     async def _shared(self, looking: Looking, follow: Follow) -> AsyncGenerator[Started | Delta]:
         """Another's answer as it comes; and where nobody makes it any more, one of its own."""
         following = Following(
             looking=looking, follow=follow, look_up=self._look_up, clock=self._tools.clock, wait=self._wait
         )
+        # Where this request's guard ends it.
+        self._given = Given(Outcome.SHARED, FinishReason.CONTENT_FILTER, follow.origin)
         async with aclosing(following.deltas()) as deltas:
             async for delta in deltas:
                 if self._first_token_seconds is None:
                     yield self._started(CacheVerdict.SHARED)
                 yield delta
         if following.end is None:
+            self._given = None
             async with aclosing(self._taken_over(following)) as pieces:
                 async for piece in pieces:
                     yield piece
@@ -206,14 +209,14 @@ class Answering:
     async def _taken_over(self, following: Following) -> AsyncGenerator[Started | Delta]:
         """What the caller has of it already must come again; it gets what is new."""
         await self._account.reserve(self._generating.model)
-        run = following.delivered.run()
+        run, has_started = following.delivered.run(), self._first_token_seconds is not None
         async with aclosing(self._generated(following.looking, following.takes_over)) as pieces:
             async for piece in pieces:
                 if not isinstance(piece, Started):
                     new = run.new_of(piece)
                     if new is not None:
                         yield new
-                elif not following.delivered.some:
+                elif not has_started:
                     yield piece
         if self._generating.finish_reason not in _BY_BUDGET:
             run.end()
@@ -271,8 +274,10 @@ class Answering:
         self._tools.watcher.ended(receipt, overhead_seconds=max(0.0, receipt.duration_seconds - elsewhere))
 
     def _started(self, verdict: CacheVerdict) -> Started:
-        self._first_token_seconds = self._elapsed_seconds()
-        self._tools.watcher.first_token(self._generating.model.name, after_seconds=self._first_token_seconds)
+        """Of an answer that this request took over, the caller's first token was another's."""
+        if self._first_token_seconds is None:
+            self._first_token_seconds = self._elapsed_seconds()
+            self._tools.watcher.first_token(self._generating.model.name, after_seconds=self._first_token_seconds)
         return Started(self._request_id, self._generating.model.name, self._plan.why, verdict)
 
     def _receipt(

@@ -18,11 +18,6 @@ class Delivered:
     def __init__(self) -> None:
         self._pieces: tuple[list[object], ...] = tuple([] for _ in range(_FIELDS))
 
-    @property
-    def some(self) -> bool:
-        """Whether there is anything yet."""
-        return any(self._pieces)
-
     def add(self, delta: Delta) -> None:
         """More has gone to the caller."""
         for had, new in zip(self._pieces, delta.pieces(), strict=True):

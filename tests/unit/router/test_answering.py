@@ -15,6 +15,7 @@ from libs.errors import Reason, TokenwayError
 from libs.generation.channel import Channel
 from libs.money import Usage, UsageSource
 from libs.resilience.retry import Retry
+from libs.rpc.delta import ProtoDelta
 from libs.testing.clock import ManualClock
 from services.router.domain.admission import Admission
 from services.router.domain.answer import (
@@ -31,7 +32,7 @@ from services.router.domain.answering import Tools
 from services.router.domain.ask import Ask
 from services.router.domain.cache_explanation import CacheExplanation
 from services.router.domain.generate import Caller, Generate, Policy
-from services.router.domain.guards.policy import Direction, Verdict
+from services.router.domain.guards.policy import Action, Direction, GuardPolicy, Pii, Verdict
 from services.router.domain.ports import (
     AnswerEnd,
     Attempt,
@@ -42,14 +43,18 @@ from services.router.domain.ports import (
     EngineEvent,
     EngineFinished,
     EngineStarted,
+    Follow,
+    Lead,
     Lease,
     Looked,
     PassedLimit,
     Reservation,
+    SharedEnd,
     SharedEvent,
 )
 from services.router.domain.principal import Principal
 from tests.unit.router.asks import PRINCIPAL, TIERS, ask
+from tokenway.common.v1.generation_pb2 import Delta
 
 SMALL, MEDIUM = TIERS[0], TIERS[1]
 AWAY = TokenwayError(Reason.SERVICE_UNAVAILABLE, "away")
@@ -87,7 +92,9 @@ class World:
     """Every port of the router, scripted; it remembers what was done to it."""
 
     answers: dict[str, Sequence[Any]] = field(default_factory=lambda: {SMALL.name: ANSWER, MEDIUM.name: ANSWER})
-    found: CachedAnswer | CacheVerdict | BaseException = CacheVerdict.MISS
+    found: Looked | BaseException = CacheVerdict.MISS
+    # What a follower gets.
+    shared: Sequence[SharedEvent | float] = ()
     refuse: BaseException | None = None
     # What a reservation of nothing meets.
     refuse_free: BaseException | None = None
@@ -102,6 +109,8 @@ class World:
     trailers: list[Sequence[PassedLimit]] = field(default_factory=list)
     refused: list[Reason] = field(default_factory=list)
     overhead_seconds: list[float] = field(default_factory=list)
+    first_tokens: list[float] = field(default_factory=list)
+    guards: dict[str, GuardPolicy] = field(default_factory=dict)
     clock: ManualClock = field(default_factory=ManualClock)
     sending_seconds: float = 0
     open_streams: int = 0
@@ -120,8 +129,11 @@ class World:
             return False
 
         async def shared(self) -> AsyncGenerator[SharedEvent]:
-            raise NotImplementedError("nobody follows here")
-            yield
+            for each in self.world.shared:
+                if isinstance(each, float):
+                    self.world.clock.advance(each)
+                else:
+                    yield each
 
     def ready(self, model: str) -> bool:
         return True
@@ -204,7 +216,8 @@ class World:
 
     def routed(self, plan: object) -> None: ...
 
-    def first_token(self, model: str, *, after_seconds: float) -> None: ...
+    def first_token(self, model: str, *, after_seconds: float) -> None:
+        self.first_tokens.append(after_seconds)
 
     def discarded(self, model: str, *, tokens: int) -> None: ...
 
@@ -257,7 +270,7 @@ async def router(world: World, *, limit: int = 1) -> AsyncIterator[Generate]:
                 clock=world.clock,
                 cache_wait_seconds=1,
             ),
-            policy=Policy(Retry(1, 1, 1), 100, 1_000, {PRINCIPAL.organisation: CachePolicy()}),
+            policy=Policy(Retry(1, 1, 1), 100, 1_000, {PRINCIPAL.organisation: CachePolicy()}, world.guards),
         )
 
 
@@ -506,3 +519,37 @@ async def test_a_request_that_is_turned_away_is_told_and_has_no_end() -> None:
             await anext(answer)
     assert world.refused == [Reason.INVALID_REQUEST, Reason.CONCURRENCY_EXCEEDED]
     assert world.ended == []
+
+
+LED = Follow(CachedFrom(CacheKind.SHARED, "first", 0, 1, Usage()))
+
+
+async def test_who_takes_over_in_mid_answer_starts_once_and_had_its_first_token_from_another() -> None:
+    world = World(found=LED, shared=(1.0, Piece(1), 1.0, Lead("token")))
+    found = await events(world)
+    assert [type(each).__name__ for each in found] == ["Started", "Piece", "Piece", "Finished"]
+    receipt = last(found).receipt
+    assert (receipt.time_to_first_token_seconds, world.first_tokens) == (1.0, [1.0])
+    assert (receipt.outcome, receipt.cached, receipt.usage.output_tokens) == (Outcome.FINISHED, None, 2)
+
+
+MAIL = ProtoDelta.of(Delta(text=["write to ann@example.com now"], token_counts=[6]))
+
+
+@pytest.mark.parametrize(
+    ("found", "shared", "outcome"),
+    [
+        (replace(HIT, deltas=(MAIL,)), (), Outcome.CACHED),
+        (LED, (MAIL, SharedEnd(FinishReason.STOP, Usage())), Outcome.SHARED),
+    ],
+)
+async def test_what_was_another_s_and_a_guard_ended_says_so(
+    found: Looked, shared: Sequence[SharedEvent], outcome: Outcome
+) -> None:
+    guards = {PRINCIPAL.organisation: GuardPolicy(output={Pii.EMAIL: Action.BLOCK})}
+    world = World(found=found, shared=shared, guards=guards)
+    ended = last(await events(world))
+    assert ended.finish_reason is FinishReason.CONTENT_FILTER
+    assert (ended.receipt.outcome, ended.receipt.cost_micro_usd) == (outcome, 0)
+    assert ended.receipt.cached is not None
+    assert world.ledger[-1] == "release", "nothing is booked"

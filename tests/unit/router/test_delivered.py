@@ -84,5 +84,4 @@ def test_another_answer_is_no_rest_of_this_one(again: list[ProtoDelta]) -> None:
 
 
 def test_the_first_run_is_all_new() -> None:
-    assert not Delivered().some
     assert list(told(Delivered(), delta("a"), delta("b")).text) == ["a", "b"]
