@@ -50,7 +50,7 @@ async def serve(
         # Built first, ended last: settlements still need their clients while the server drains.
         cache_service = await _client(config.cache_address, "cache", runtime, stack)
         budget_service = await _client(config.budget_address, "budget", runtime, stack)
-        tools = _tools(config, runtime, cache or _cache(config, cache_service))
+        tools = _tools(config, runtime, cache or _cache(config, cache_service, runtime))
         generate = Generate(
             models=config.models,
             engines=engines or await _engines(config, runtime, stack),
@@ -107,9 +107,12 @@ def _policy(config: RouterConfig) -> Policy:
     )
 
 
-def _cache(config: RouterConfig, service: Client) -> Cache:
+def _cache(config: RouterConfig, service: Client, runtime: Runtime) -> Cache:
     return CacheClient(
-        service, lookup_seconds=config.cache_lookup_seconds, semantic_seconds=config.cache_semantic_seconds
+        service,
+        lookup_seconds=config.cache_lookup_seconds,
+        semantic_seconds=config.cache_semantic_seconds,
+        clock=runtime.clock,
     )
 
 

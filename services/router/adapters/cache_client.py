@@ -9,6 +9,7 @@ from contextlib import aclosing
 import structlog
 from google.protobuf.duration_pb2 import Duration
 
+from libs.clock import Clock
 from libs.errors import TokenwayError
 from libs.rpc.call import current_deadline
 from libs.rpc.client import Client
@@ -16,6 +17,7 @@ from libs.rpc.delta import ProtoDelta
 from libs.rpc.generation import question_to_proto
 from libs.rpc.method import method
 from libs.rpc.money import usage_to_proto
+from services.router.adapters.asked_lately import AskedLately
 from services.router.adapters.cache_lookup import CacheLookup
 from services.router.adapters.principal import principal_to_proto
 from services.router.domain.answer import Delta, FinishReason
@@ -23,7 +25,7 @@ from services.router.domain.cache_explanation import CacheExplanation, CacheNeig
 from services.router.domain.ports import AnswerEnd, CacheQuestion
 from services.router.domain.principal import Principal
 from tokenway.cache.v1 import cache_pb2 as pb
-from tokenway.common.v1 import generation_pb2
+from tokenway.common.v1 import generation_pb2, principal_pb2
 
 _LOOKUP = method(pb.DESCRIPTOR, "CacheService", "Lookup", pb.LookupRequest, pb.LookupResponse)
 _FILL = method(pb.DESCRIPTOR, "CacheService", "Fill", pb.FillRequest, pb.FillResponse)
@@ -41,10 +43,13 @@ _REASONS = {each: generation_pb2.FinishReason.Value(f"FINISH_REASON_{each}") for
 
 
 class CacheClient:
-    """A slow cache is a miss: the exact verdict, with its answer, has `lookup_seconds`."""
+    """A slow cache is a miss: the exact verdict, with its answer, has `lookup_seconds`; longer where the cache has just
+    had something for the same question.
+    """
 
-    def __init__(self, client: Client, *, lookup_seconds: float, semantic_seconds: float) -> None:
+    def __init__(self, client: Client, *, lookup_seconds: float, semantic_seconds: float, clock: Clock) -> None:
         self._client = client
+        self._lately = AskedLately(clock=clock)
         self._lookup_seconds, self._semantic_seconds = lookup_seconds, semantic_seconds
         self._log = structlog.get_logger("cache_client")
 
@@ -52,6 +57,8 @@ class CacheClient:
         request = pb.LookupRequest(question=_question(question), tier=question.tier, single_flight=single_flight)
         return CacheLookup(
             self._client.stream(_LOOKUP, request),
+            question=_by_content(request, question),
+            lately=self._lately,
             lookup_seconds=self._lookup_seconds,
             semantic_seconds=self._semantic_seconds,
         )
@@ -112,6 +119,15 @@ def _question(question: CacheQuestion) -> pb.Question:
         input=question_to_proto(question.ask.question),
         reuse_sampled=question.policy.reuse_sampled,
     )
+
+
+def _by_content(request: pb.LookupRequest, question: CacheQuestion) -> bytes:
+    """The same for requests that may share an answer, whoever of them asks."""
+    asked = pb.LookupRequest()
+    asked.CopyFrom(request)
+    if question.policy.scope == "organisation":
+        asked.question.principal.CopyFrom(principal_pb2.Principal(organisation=question.principal.organisation))
+    return asked.SerializeToString(deterministic=True)
 
 
 async def _fill(

@@ -14,6 +14,7 @@ from libs.errors import Reason, TokenwayError
 from libs.rpc.client import Stream
 from libs.rpc.delta import ProtoDelta
 from libs.rpc.money import usage_from_proto
+from services.router.adapters.asked_lately import AskedLately
 from services.router.adapters.replay import replay
 from services.router.domain.answer import CachedFrom, CacheKind, CacheVerdict, FinishReason
 from services.router.domain.ports import CachedAnswer, Follow, Lead, Looked, SharedEnd, SharedEvent
@@ -23,6 +24,8 @@ from tokenway.common.v1 import generation_pb2, money_pb2
 _VERDICTS = {pb.VERDICT_MISS: CacheVerdict.MISS, pb.VERDICT_BYPASS: CacheVerdict.BYPASSED}
 _SLICES = 10
 _STAYS_OPEN = {pb.VERDICT_LEAD, pb.VERDICT_FOLLOW}
+_PROMISING = {pb.VERDICT_HIT, *_STAYS_OPEN}
+_PATIENCE_SECONDS = 1.0
 _KINDS: dict[int, CacheKind] = {money_pb2.CacheKind.Value(f"CACHE_KIND_{each}"): each for each in CacheKind}
 _REASONS: dict[int, FinishReason] = {
     generation_pb2.FinishReason.Value(f"FINISH_REASON_{each}"): each for each in FinishReason
@@ -30,16 +33,20 @@ _REASONS: dict[int, FinishReason] = {
 
 
 class CacheLookup:
-    """The exact verdict has `lookup_seconds`, the semantic one after it `semantic_seconds`."""
+    """The exact verdict has `lookup_seconds`, the semantic one after it `semantic_seconds`. A question for which the
+    cache has just had something is worth a second.
+    """
 
     def __init__(
         self,
         call: AbstractAsyncContextManager[Stream[pb.LookupResponse]],
         *,
+        question: bytes,
+        lately: AskedLately,
         lookup_seconds: float,
         semantic_seconds: float,
     ) -> None:
-        self._call = call
+        self._call, self._question, self._lately = call, question, lately
         self._lookup_seconds, self._semantic_seconds = lookup_seconds, semantic_seconds
         self._open = AsyncExitStack()
         self._messages = _Messages(_none())
@@ -83,10 +90,14 @@ class CacheLookup:
         raise TokenwayError(Reason.STREAM_BROKEN, "the cache ended an answer that was followed before its end")
 
     async def _found(self) -> Looked:
-        stream = await self._open.enter_async_context(self._call)
-        self._messages = _Messages(aiter(stream))
-        self._open.push_async_callback(self._messages.aclose)
-        found = await self._verdict(self._lookup_seconds)
+        patient = await self._lately.promises(self._question)
+        with self._lately.asking(self._question) as promise:
+            stream = await self._open.enter_async_context(self._call)
+            self._messages = _Messages(aiter(stream))
+            self._open.push_async_callback(self._messages.aclose)
+            found = await self._verdict(max(_PATIENCE_SECONDS * patient, self._lookup_seconds))
+            if found.verdict in _PROMISING:
+                promise()
         if found.semantic_pending:
             try:
                 found = await self._verdict(self._semantic_seconds)

@@ -13,6 +13,7 @@ import grpc
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
+from libs.clock import SystemClock
 from libs.rpc.call import Call
 from libs.rpc.routes import Route, routes
 from libs.rpc.server import RpcServer
@@ -60,7 +61,7 @@ class Scripted:
 
 @asynccontextmanager
 async def client(
-    *script: pb.LookupResponse | asyncio.Event, semantic_seconds: float = 5
+    *script: pb.LookupResponse | asyncio.Event, semantic_seconds: float = 5, lookup_seconds: float = 5
 ) -> AsyncIterator[tuple[CacheClient, Recorded]]:
     recorded = recorded_runtime(service="router")
     with tempfile.TemporaryDirectory(prefix="tw-") as folder:
@@ -73,7 +74,10 @@ async def client(
         )
         async with server:
             rpc = recorded.runtime.client(server.address, service="cache")
-            yield CacheClient(rpc, lookup_seconds=5, semantic_seconds=semantic_seconds), recorded
+            cache = CacheClient(
+                rpc, lookup_seconds=lookup_seconds, semantic_seconds=semantic_seconds, clock=SystemClock()
+            )
+            yield cache, recorded
             await rpc.close()
 
 
@@ -147,3 +151,16 @@ async def test_a_request_that_fails_while_it_looks_up_is_not_the_caches_failure(
 async def failing() -> None:
     await asyncio.sleep(0.05)
     raise ZeroDivisionError
+
+
+async def test_where_the_cache_has_just_had_something_a_slow_verdict_is_waited_for() -> None:
+    ready = asyncio.Event()
+    ready.set()
+    async with client(ready, LIKE, lookup_seconds=0.05) as (cache, _):
+        assert isinstance(await found(cache), CachedAnswer)
+        ready.clear()
+        again = asyncio.create_task(found(cache))
+        _, late = await asyncio.wait({again}, timeout=0.2)
+        assert late == {again}
+        ready.set()
+        assert isinstance(await again, CachedAnswer)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
+from libs.clock import SystemClock
 from libs.errors import Reason, TokenwayError
 from libs.rpc.client import Stream
 from services.router.adapters.cache_client import CacheClient
@@ -58,7 +59,7 @@ async def test_a_stored_answer_with_an_unknown_ending_is_no_hit() -> None:
         cache_pb2.LookupResponse(found=cache_pb2.Found(verdict=cache_pb2.VERDICT_HIT)),
         cache_pb2.LookupResponse(stored=cache_pb2.Stored(finish_reason=OF_A_NEWER_VERSION)),
     )
-    cache = CacheClient(client, lookup_seconds=1, semantic_seconds=1)  # type: ignore[arg-type]
+    cache = CacheClient(client, lookup_seconds=1, semantic_seconds=1, clock=SystemClock())  # type: ignore[arg-type]
     question = CacheQuestion(ask(), TIERS[0], PRINCIPAL, CachePolicy())
     async with cache.lookup(question, single_flight=False) as looking:
         assert await looking.found() is CacheVerdict.UNAVAILABLE
