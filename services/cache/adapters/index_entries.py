@@ -66,8 +66,11 @@ def _is_of_length_1(vector: bytes) -> bool:
 
 
 def dropped_in(change: Mapping[bytes, bytes]) -> list[AnswerKey]:
-    """Which answers a change says are gone."""
-    organisation, gone = change.get(b"org", b"").decode(), change.get(b"gone", b"")
+    """Which answers a change says are gone; none where it is not of our writing."""
+    try:
+        organisation, gone = change.get(b"org", b"").decode(), change.get(b"gone", b"")
+    except UnicodeDecodeError:
+        return []
     return [
         AnswerKey(organisation, gone[start : start + _DIGEST_BYTES]) for start in range(0, len(gone), _DIGEST_BYTES)
     ]

@@ -25,6 +25,8 @@ _WAIT_SECONDS = 1.0
 _AGAIN_SECONDS = 0.25
 # One step of either kind keeps the event loop for 2 ms or so.
 _READ_AT_ONCE = 100
+# Of reading all answers: nobody waits for it, and a step that is given up means to begin anew.
+_STEP_SECONDS = 5.0
 # One command for all of them: a pipeline of HMGETs takes half as long again, most of it to write commands.
 _READ_ENTRIES = """
 local found = {}
@@ -132,7 +134,7 @@ class Replica:
         place, cursor, first = _end(info), 0, True
         while cursor or first:
             first = False
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout(_STEP_SECONDS):
                 # Hashes alone: a tag that callers have named may look like an answer.
                 cursor, entries = await self._redis.scan(cursor, match=_ANSWERS, count=_READ_AT_ONCE, _type="hash")
                 await self._load(entries)

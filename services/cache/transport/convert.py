@@ -96,6 +96,9 @@ def selection_of(request: pb.InvalidateRequest) -> Selection:
     """What to drop; INVALID_REQUEST unless exactly one thing is named."""
     if not request.organisation:
         raise invalid_request(FieldViolation("organisation", "is empty: name the organisation"))
+    for field in ("model", "model_revision"):
+        if len(getattr(request, field).encode()) > MAX_TAG_BYTES:
+            raise invalid_request(FieldViolation(field, f"is longer than a name may be: {MAX_TAG_BYTES} bytes"))
     if request.model_revision and not request.model:
         raise invalid_request(FieldViolation("model_revision", "is given without a model: name the model too"))
     match request.WhichOneof("what"):

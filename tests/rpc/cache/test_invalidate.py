@@ -52,6 +52,8 @@ async def test_what_is_named_is_dropped_and_nothing_else(
         (pb.InvalidateRequest(organisation="acme", tag="handbook"), "tag"),
         (pb.InvalidateRequest(organisation="acme", tag="doc=" + "x" * 256), "tag"),
         (pb.InvalidateRequest(organisation="acme", all=True, model_revision="1"), "model_revision"),
+        (pb.InvalidateRequest(organisation="acme", model="x" * 257), "model"),
+        (pb.InvalidateRequest(organisation="acme", model="small", model_revision="x" * 257), "model_revision"),
     ],
 )
 async def test_a_request_that_names_nothing_drops_nothing(

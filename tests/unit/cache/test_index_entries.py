@@ -48,6 +48,10 @@ def test_neither_is_another_encoder_s_or_one_that_was_damaged(field: str, value:
     assert read({**written(), field: value}) is None
 
 
+def test_a_change_that_nobody_of_us_wrote_drops_nothing() -> None:
+    assert dropped_in({b"org": b"\xff", b"gone": key("a").digest}) == []
+
+
 def test_what_was_dropped_is_read_as_it_was_written() -> None:
     keys = [key("a"), key("b")]
     change = drop_of("acme", [each.digest for each in keys])
