@@ -28,8 +28,9 @@ pytestmark = [
     pytest.mark.processes,
     pytest.mark.skipif(BINARY is None, reason="no prometheus; `apt-get install prometheus` brings it"),
 ]
-# Needs a GPU, a guard, a refusal, or an engine's failure before its first token.
+# Needs a GPU, a guard, a soft limit, a refusal, or an engine's failure before its first token.
 EMPTY_HERE = {
+    "Soft limits passed",
     "Guards found",
     "GPU",
     "GPU memory",

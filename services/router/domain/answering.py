@@ -111,9 +111,9 @@ class Answering:
     async def events(self) -> AsyncGenerator[Event]:
         """Started, deltas, Finished. Leaving early books what was delivered and aborts the engine's work."""
         outcome = Outcome.FAILED  # unless it turns out otherwise
-        try:
-            async with self._open:
-                self._open.push_async_callback(self._look_up.leave)
+        async with self._open:
+            self._open.push_async_callback(self._look_up.leave)
+            try:
                 looking, looked = await self._look_up_and_reserve()
                 async with aclosing(self._guard.guarded(self._answer(looking, looked))) as pieces:
                     async for piece in pieces:
@@ -122,15 +122,17 @@ class Answering:
                 finished = await self._finished()
                 outcome = finished.receipt.outcome
                 yield finished
-        except TokenwayError as error:
-            outcome = Outcome.DEADLINE if error.reason is Reason.OUT_OF_TIME else Outcome.FAILED
-            raise
-        except (asyncio.CancelledError, GeneratorExit):
-            # The latter where the server was writing to a slow caller. Whoever leaves with the last message has it all.
-            outcome = self._interrupted() if outcome is Outcome.FAILED else outcome
-            raise
-        finally:
-            self._close(outcome)
+            except TokenwayError as error:
+                outcome = Outcome.DEADLINE if error.reason is Reason.OUT_OF_TIME else Outcome.FAILED
+                raise
+            except (asyncio.CancelledError, GeneratorExit):
+                # The latter where the server was writing to a slow caller. Whoever leaves with the last message has it
+                # all.
+                outcome = self._interrupted() if outcome is Outcome.FAILED else outcome
+                raise
+            finally:
+                # Before the cache is left, which takes its time: a router that is going down waits for money alone.
+                self._close(outcome)
 
     def _interrupted(self) -> Outcome:
         remaining = self._remaining_seconds()
