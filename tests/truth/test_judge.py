@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -44,6 +45,9 @@ def seen() -> Seen:
         finished=router_pb2.Finished(usage=usage, receipt=receipt),
         receipt=receipt,
     )
+
+
+LOOK_UP = "4"  # its client
 
 
 def whole() -> dict[str, EndedSpan]:
@@ -126,12 +130,24 @@ def test_no_span_may_call_a_success_an_error(wrong: str) -> None:
     assert verdict(spans).wrong
 
 
-@pytest.mark.parametrize("code", ["", "CANCELLED", "INTERNAL"])
-@pytest.mark.parametrize("wrong", sorted(whole().keys() - {"1", "3", "a", "f", "10"}))
+# A look-up may be left: see below.
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    sorted(
+        {*product(whole().keys() - {"1", "3", "a", "f", "10"}, ("", "CANCELLED", "INTERNAL"))}
+        - {(LOOK_UP, "CANCELLED")}
+    ),
+)
 def test_both_sides_of_a_call_end_alike(wrong: str, code: str) -> None:
     spans = whole()
     spans[wrong] = _with(spans[wrong], **{names.RPC_RESPONSE_STATUS_CODE: code})
     assert verdict(spans).wrong
+
+
+def test_a_look_up_may_be_left_by_who_leads_and_stores_nothing() -> None:
+    spans = whole()
+    spans[LOOK_UP] = _with(spans[LOOK_UP], **{names.RPC_RESPONSE_STATUS_CODE: "CANCELLED"})
+    assert verdict(spans).whole
 
 
 def test_a_trace_has_one_root_and_one_request() -> None:
