@@ -178,6 +178,22 @@ async def test_when_every_generation_fails_nobody_hangs(redis_url: str) -> None:
         await mesh.mesh.settled()
 
 
+@pytest.mark.parametrize("when", ["before the first token", "in mid-answer"])
+async def test_when_the_leader_fails_of_itself_the_others_try_at_once_and_not_one_after_the_other(
+    redis_url: str, when: str
+) -> None:
+    before, amid = "[[fault:unavailable]]", "[[tokens=60]] [[pace=10]] [[fault:cut_after=15]]"
+    request = question(before if when == "before the first token" else amid)
+    slowly = {"retry_wait_min_seconds": 1, "retry_wait_max_seconds": 1}
+    async with twice(redis_url, routers=slowly) as mesh:
+        asked = await led(mesh, request)
+        async with asyncio.timeout(40):
+            endings = [await each.ended() for each in asked]
+        assert all(isinstance(each, TokenwayError) for each in endings), endings
+        assert not mesh.cached(names.METRIC_CACHE_FLIGHTS, event="promoted")
+        await mesh.mesh.settled()
+
+
 def poor(dollars: str) -> dict[str, Any]:
     return {"organisations": organisations(limit(dollars))}
 

@@ -18,7 +18,7 @@ from services.cache.config import CacheConfig
 from services.mesh.client.router import RouterAddress, connected
 from services.router import server as router
 from services.router.config import RouterConfig
-from tests.mesh.in_process import KEY, Mesh, running, settings
+from tests.mesh.in_process import KEY, Mesh, running, services, settings
 from tokenway.client.router import RouterClient
 from tokenway.router.v1 import router_pb2
 
@@ -68,10 +68,11 @@ def text(stream: Sequence[Event]) -> str:
 
 
 @asynccontextmanager
-async def twice(redis_url: str, **changes: Any) -> AsyncIterator[Twice]:
+async def twice(redis_url: str, *, routers: dict[str, Any] | None = None, **changes: Any) -> AsyncIterator[Twice]:
     with tempfile.TemporaryDirectory(prefix="tw-") as name:
         folder = Path(name)
-        first, second = (_with(settings(folder, redis_url, **changes), folder, number) for number in (1, 2))
+        given = settings(folder, redis_url, services=services(folder, router=routers), **changes)
+        first, second = (_with(given, folder, number) for number in (1, 2))
         async with running(first) as mesh, AsyncExitStack() as stack:
             for number, given in enumerate((first, second), start=1):
                 # The one that the mesh has started is asked by nobody: its patience with Redis is for production.

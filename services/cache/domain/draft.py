@@ -33,7 +33,12 @@ class NotUnderstood:
     """A piece of the answer with fields that this version cannot read, and so could not give again."""
 
 
-FillEvent = FillOrder | AnswerPart | AnswerEnd | NotUnderstood
+@dataclass(frozen=True, slots=True)
+class AnswerFailed:
+    """The end of an answer that fails for whoever asks the same."""
+
+
+FillEvent = FillOrder | AnswerPart | AnswerEnd | AnswerFailed | NotUnderstood
 
 
 class Draft:
@@ -56,6 +61,8 @@ class Draft:
                 self.refused = FillResult.UNKNOWN_FIELDS
             case AnswerPart():
                 self._add_part(event)
+            case AnswerFailed():
+                self.refused = FillResult.UNFINISHED
             case AnswerEnd():
                 self.end = event
                 if event.finish_reason is not FinishReason.STOP:

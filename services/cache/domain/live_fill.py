@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from services.cache.domain.draft import FillEvent, FillOrder, NotUnderstood
+from services.cache.domain.draft import AnswerFailed, FillEvent, FillOrder, NotUnderstood
 from services.cache.domain.fill import Fill
 from services.cache.domain.flight import GO_ON_ALONE, Flight
 from services.cache.domain.key import exact_key
@@ -25,7 +25,10 @@ class Received:
 
 
 class LiveFill:
-    """Fill, and its leader's flight. Followers get every end that the leader sends, also of what may not be stored."""
+    """Fill, and its leader's flight. Followers get every end that the leader sends, also of what may not be stored.
+
+    After a failure they go on alone.
+    """
 
     def __init__(self, *, fill: Fill, single_flight: SingleFlight | None = None) -> None:
         self._fill, self._single_flight = fill, single_flight
@@ -63,6 +66,8 @@ class _Relayed:
                     self._relay.add(each.message)
                 case AnswerEnd():
                     self.end = each.message if self._understood else GO_ON_ALONE
+                case AnswerFailed():
+                    self.end = GO_ON_ALONE
                 case NotUnderstood():
                     self._understood = False
             yield each.event

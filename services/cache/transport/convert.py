@@ -9,7 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 from libs.errors import FieldViolation, invalid_request
 from libs.rpc.generation import discard_unknown_fields, question_from_proto
 from libs.rpc.money import usage_to_proto
-from services.cache.domain.draft import FillOrder, NotUnderstood
+from services.cache.domain.draft import AnswerFailed, FillOrder, NotUnderstood
 from services.cache.domain.explain import Explanation
 from services.cache.domain.figures import Figures
 from services.cache.domain.flight import Follow, Lead
@@ -88,6 +88,8 @@ async def fill_events(requests: AsyncIterator[pb.FillRequest], *, traceparent: s
                 yield Received(NotUnderstood())
             case "delta":
                 yield Received(convert_answer.part_from_proto(request.delta), request.delta.SerializeToString())
+            case "failed":
+                yield Received(AnswerFailed())
             case _:
                 yield Received(convert_answer.end_from_proto(request.stored), request.stored.SerializeToString())
 

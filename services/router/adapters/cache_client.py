@@ -22,7 +22,7 @@ from services.router.adapters.cache_lookup import CacheLookup
 from services.router.adapters.principal import principal_to_proto
 from services.router.domain.answer import Delta, FinishReason
 from services.router.domain.cache_explanation import CacheExplanation, CacheNeighbour
-from services.router.domain.ports import AnswerEnd, CacheQuestion
+from services.router.domain.ports import AnswerEnd, AnswerFailed, CacheQuestion
 from services.router.domain.principal import Principal
 from tokenway.cache.v1 import cache_pb2 as pb
 from tokenway.common.v1 import generation_pb2, principal_pb2
@@ -66,7 +66,7 @@ class CacheClient:
     async def fill(
         self,
         question: CacheQuestion,
-        answer: AsyncGenerator[Sequence[Delta] | AnswerEnd],
+        answer: AsyncGenerator[Sequence[Delta] | AnswerEnd | AnswerFailed],
         *,
         request_id: str,
         lead_token: str,
@@ -131,13 +131,15 @@ def _by_content(request: pb.LookupRequest, question: CacheQuestion) -> bytes:
 
 
 async def _fill(
-    header: pb.FillHeader, answer: AsyncGenerator[Sequence[Delta] | AnswerEnd]
+    header: pb.FillHeader, answer: AsyncGenerator[Sequence[Delta] | AnswerEnd | AnswerFailed]
 ) -> AsyncGenerator[pb.FillRequest]:
     async with aclosing(answer):
         yield pb.FillRequest(header=header)
         async for come in answer:
             if isinstance(come, AnswerEnd):
                 yield pb.FillRequest(stored=_stored(come))
+            elif isinstance(come, AnswerFailed):
+                yield pb.FillRequest(failed=pb.Failed())
             else:
                 yield pb.FillRequest(delta=_joined(come))
 

@@ -47,10 +47,14 @@ from services.router.domain.route import Plan
 from services.router.domain.storing import Storing
 from services.router.domain.trying import Trying
 
-# How long the last message waits for the ledger, and for the cache to have the answer.
+# How long the last message waits for the ledger, and an error for the cache to tell those who follow.
 _SETTLE_WAIT_SECONDS = 1.0
 _TIMER_SECONDS = 0.002
 _BY_BUDGET = frozenset({FinishReason.BUDGET, FinishReason.BUDGET_UNAVAILABLE})
+# Why a request fails by itself: another that asks the same may not.
+_ITS_OWN = frozenset(
+    {Reason.OUT_OF_TIME, Reason.BUDGET_EXCEEDED, Reason.CONCURRENCY_EXCEEDED, Reason.BUDGET_UNAVAILABLE}
+)
 _FREE = frozenset({Outcome.CACHED, Outcome.SHARED})
 _BY_PLAN = frozenset({Outcome.FINISHED, Outcome.BUDGET}) | _FREE
 
@@ -228,14 +232,24 @@ class Answering:
         if isinstance(looked, Lead) and looking is not None:
             self._storing.lead(looked.token, request_id=self._request_id)
             self._leading = await self._open.enter_async_context(Leading(looking=looking, storing=self._storing))
-        async with aclosing(self._generating.events()) as events:
-            async for event in events:
-                if not isinstance(event, EngineStarted):
-                    yield event
-                    continue
-                if self._leading is not None and not self._storing.leads:
-                    await self._look_up.leave()  # another model answers: who follows had better ask the first
-                yield self._started(verdict)
+        try:
+            async with aclosing(self._generating.events()) as events:
+                async for event in events:
+                    if not isinstance(event, EngineStarted):
+                        yield event
+                        continue
+                    if self._leading is not None and not self._storing.leads:
+                        await self._look_up.leave()  # another model answers: who follows had better ask the first
+                    yield self._started(verdict)
+        except TokenwayError as error:
+            await self._failed(error)
+            raise
+
+    async def _failed(self, error: TokenwayError) -> None:
+        """Those who follow are told of a failure that would be theirs too, before the lead is given back."""
+        telling = self._storing.fail() if error.reason not in _ITS_OWN else None
+        if telling is not None:
+            await asyncio.wait({telling}, timeout=self._at_most(_SETTLE_WAIT_SECONDS))
 
     async def _finished(self) -> Finished:
         if self._given is None:

@@ -170,6 +170,11 @@ class AnswerEnd:
     for_followers_alone: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerFailed:
+    """The end of an answer that fails for whoever asks the same: those who follow go on alone."""
+
+
 class Cache(Protocol):
     """Answers that may be reused."""
 
@@ -180,7 +185,7 @@ class Cache(Protocol):
     async def fill(
         self,
         question: CacheQuestion,
-        answer: AsyncGenerator[Sequence[Delta] | AnswerEnd],
+        answer: AsyncGenerator[Sequence[Delta] | AnswerEnd | AnswerFailed],
         *,
         request_id: str,
         lead_token: str,

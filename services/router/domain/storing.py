@@ -11,7 +11,7 @@ from libs.money import Usage
 from services.router.domain.answer import Delta, FinishReason
 from services.router.domain.ask import CacheMode
 from services.router.domain.catalogue import Model
-from services.router.domain.ports import AnswerEnd, Cache, CacheQuestion
+from services.router.domain.ports import AnswerEnd, AnswerFailed, Cache, CacheQuestion
 
 # The modes in which a request takes an answer from the cache.
 READING = frozenset({CacheMode.POLICY, CacheMode.READ_ONLY})
@@ -28,7 +28,7 @@ class Storing:
         self._cache, self._background, self._question = cache, background, question
         self._room = max_tokens
         self._deltas: list[Delta] = []
-        self._end: AnswerEnd | None = None
+        self._end: AnswerEnd | AnswerFailed | None = None
         self._news = asyncio.Event()
         self._filling: asyncio.Task[None] | None = None
         self._request_id = self._lead_token = ""
@@ -80,6 +80,19 @@ class Storing:
             self._deltas.clear()
         self._news.set()
 
+    def fail(self) -> asyncio.Task[None] | None:
+        """What is asked fails for whoever asks it: sends those who follow on alone. None where nobody does, or can be
+        told.
+        """
+        broken_off = self._filling is not None and self._filling.done()
+        if self._end is not None or not (self._shares and self.leads and self.writes) or broken_off:
+            return None
+        self._end = AnswerFailed()
+        self._news.set()
+        if self._filling is None:
+            self._fill(live=False)
+        return self._filling
+
     def finish(
         self, request_id: str, usage: Usage, finish_reason: FinishReason, *, guarded: bool
     ) -> asyncio.Task[None] | None:
@@ -87,6 +100,8 @@ class Storing:
 
         An answer that a guard has altered is not stored. Those who follow have guards of their own.
         """
+        if finish_reason is FinishReason.CONTENT_FILTER:
+            return self.fail()
         live = self._filling is not None and not self._filling.done()
         if not self.writes or not (live or (finish_reason is FinishReason.STOP and not guarded)):
             return None
@@ -114,7 +129,7 @@ class Storing:
         )
         self._filling = self._background.begin(filling, name="fill")
 
-    async def _all(self) -> AsyncGenerator[list[Delta] | AnswerEnd]:
+    async def _all(self) -> AsyncGenerator[list[Delta] | AnswerEnd | AnswerFailed]:
         """What has come, and what comes; at last its end, unless it breaks off."""
         position = 0
         while self.writes:

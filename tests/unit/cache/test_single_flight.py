@@ -15,6 +15,7 @@ from libs.errors import Reason, TokenwayError
 from libs.testing.answers import InMemoryAnswers
 from libs.testing.clock import ManualClock
 from libs.testing.flights import InMemoryFlights, Sky
+from services.cache.domain.draft import AnswerFailed
 from services.cache.domain.fill import Fill
 from services.cache.domain.flight import Follow, Lead, Leader
 from services.cache.domain.found import Found, Hit, LookupEvent, Miss, Publish, SharedEnd, SharedPieces
@@ -204,6 +205,25 @@ async def test_of_those_who_lose_their_leader_one_leads_and_the_others_follow_it
         assert two.stats.flights[FlightEvent.PROMOTED] == 1
         filling.break_off()
         await asyncio.wait({filling.result, again.result})
+
+
+@pytest.mark.parametrize("pieces", [(), (b"a",)])
+async def test_those_whose_leader_fails_of_itself_go_on_alone_at_once(pieces: tuple[bytes, ...]) -> None:
+    async with replicas() as (one, two, _):
+        leader = Asker(one)
+        filling = Filling(one, await leader.token())
+        followers = [Asker(each) for each in (one, two, two)]
+        for each in followers:
+            await each.until(Follow)
+        filling.send(*pieces)
+        filling.end(AnswerFailed())
+        for each in followers:
+            await each.until(Miss)
+            await each.ended()
+            assert not each.leads
+        assert await filling.result is FillResult.UNFINISHED
+        await leader.ended()
+        assert isinstance(await Asker(two).until(Lead), Lead)
 
 
 async def test_what_outgrows_the_room_sends_followers_on_alone() -> None:

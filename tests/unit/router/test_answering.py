@@ -35,6 +35,7 @@ from services.router.domain.generate import Caller, Generate, Policy
 from services.router.domain.guards.policy import Action, Direction, GuardPolicy, Pii, Verdict
 from services.router.domain.ports import (
     AnswerEnd,
+    AnswerFailed,
     Attempt,
     Booked,
     CachedAnswer,
@@ -95,6 +96,9 @@ class World:
     found: Looked | BaseException = CacheVerdict.MISS
     # What a follower gets.
     shared: Sequence[SharedEvent | float] = ()
+    # A leader hears once that somebody follows; set then.
+    heard: asyncio.Event | None = None
+    sent_on_alone: bool = False
     refuse: BaseException | None = None
     # What a reservation of nothing meets.
     refuse_free: BaseException | None = None
@@ -126,7 +130,10 @@ class World:
             return await self.world.looked_up()
 
         async def followed(self) -> bool:
-            return False
+            if self.world.heard is None or self.world.heard.is_set():
+                return False
+            self.world.heard.set()
+            return True
 
         async def shared(self) -> AsyncGenerator[SharedEvent]:
             for each in self.world.shared:
@@ -187,6 +194,8 @@ class World:
         async for each in answer:
             if isinstance(each, AnswerEnd):
                 self.stored.append((question.model.name, tokens))
+            elif isinstance(each, AnswerFailed):
+                self.sent_on_alone = True
             else:
                 tokens += sum(delta.tokens for delta in each)
 
@@ -531,6 +540,20 @@ async def test_who_takes_over_in_mid_answer_starts_once_and_had_its_first_token_
     receipt = last(found).receipt
     assert (receipt.time_to_first_token_seconds, world.first_tokens) == (1.0, [1.0])
     assert (receipt.outcome, receipt.cached, receipt.usage.output_tokens) == (Outcome.FINISHED, None, 2)
+
+
+@pytest.mark.parametrize(
+    ("reason", "alone"),
+    [(Reason.INVALID_REQUEST, True), (Reason.OUT_OF_TIME, False), (Reason.BUDGET_EXCEEDED, False)],
+)
+async def test_followers_go_on_alone_after_a_failure_that_is_not_the_leader_s_own(reason: Reason, alone: bool) -> None:
+    heard = asyncio.Event()
+    script = (heard, TokenwayError(reason, "no answer"))
+    world = World(answers={SMALL.name: script, MEDIUM.name: script}, found=Lead("token"), heard=heard)
+    with pytest.raises(TokenwayError) as failed:
+        await events(world)
+    assert failed.value.reason is reason
+    assert world.sent_on_alone is alone
 
 
 MAIL = ProtoDelta.of(Delta(text=["write to ann@example.com now"], token_counts=[6]))

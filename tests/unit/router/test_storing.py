@@ -10,7 +10,7 @@ from libs.background import Background
 from libs.money import Usage
 from libs.rpc.delta import ProtoDelta
 from services.router.domain.answer import Delta, FinishReason
-from services.router.domain.ports import AnswerEnd, Cache, CachePolicy, CacheQuestion
+from services.router.domain.ports import AnswerEnd, AnswerFailed, Cache, CachePolicy, CacheQuestion
 from services.router.domain.storing import Storing
 from tests.unit.router.asks import PRINCIPAL, TIERS, ask
 from tokenway.common.v1 import generation_pb2
@@ -28,7 +28,7 @@ class FillingCache:
     async def fill(
         self,
         question: CacheQuestion,
-        answer: AsyncGenerator[Sequence[Delta] | AnswerEnd],
+        answer: AsyncGenerator[Sequence[Delta] | AnswerEnd | AnswerFailed],
         *,
         request_id: str,
         lead_token: str,
@@ -65,3 +65,33 @@ async def test_what_has_broken_off_for_followers_is_stored_without_being_sent_to
     end = AnswerEnd(FinishReason.STOP, Usage(output_tokens=2))
     assert cache.fills == [("token", [[first]]), ("", [[first, second], end])]
     assert not storing.leads, "nobody waits for the cache to end a look-up of which it does not know"
+
+
+async def test_a_failure_is_told_to_those_who_follow_also_before_the_first_token_and_to_nobody_else() -> None:
+    cache = FillingCache(broken=0)
+    async with Background(drain_seconds=1) as background:
+        question = CacheQuestion(ask(), MODEL, PRINCIPAL, CachePolicy())
+        for followed in (False, True):
+            storing = Storing(cache=cast(Cache, cache), background=background, question=question, max_tokens=100)
+            storing.lead("token", request_id="req-1")
+            if followed:
+                storing.share()
+            telling = storing.fail()
+            storing.close()
+            assert (telling is not None) is followed
+    assert cache.fills == [("token", [AnswerFailed()])]
+
+
+async def test_after_an_answer_that_the_guard_ends_followers_go_on_alone() -> None:
+    cache = FillingCache(broken=0)
+    async with Background(drain_seconds=1) as background:
+        question = CacheQuestion(ask(), MODEL, PRINCIPAL, CachePolicy())
+        storing = Storing(cache=cast(Cache, cache), background=background, question=question, max_tokens=100)
+        storing.lead("token", request_id="req-1")
+        storing.share()
+        storing.begin(MODEL)
+        storing.add(first := piece("a"))
+        told = storing.finish("req-1", Usage(output_tokens=1), FinishReason.CONTENT_FILTER, guarded=True)
+        assert told is not None
+        storing.close()
+    assert cache.fills == [("token", [[first], AnswerFailed()])]

@@ -28,17 +28,17 @@ from tokenway.common.v1 import money_pb2 as tokenway_dot_common_dot_v1_dot_money
 from tokenway.common.v1 import principal_pb2 as tokenway_dot_common_dot_v1_dot_principal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtokenway/cache/v1/cache.proto\x12\x11tokenway.cache.v1\x1a\x1egoogle/protobuf/duration.proto\x1a#tokenway/common/v1/generation.proto\x1a\x1etokenway/common/v1/money.proto\x1a\"tokenway/common/v1/principal.proto\"\x85\x02\n\x08Question\x12\x30\n\tprincipal\x18\x01 \x01(\x0b\x32\x1d.tokenway.common.v1.Principal\x12,\n\x05scope\x18\x02 \x01(\x0e\x32\x1d.tokenway.cache.v1.CacheScope\x12\r\n\x05model\x18\x03 \x01(\t\x12\x16\n\x0emodel_revision\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x05 \x01(\t\x12\x32\n\x05input\x18\x06 \x01(\x0b\x32#.tokenway.common.v1.GenerationInput\x12\x16\n\x0epolicy_version\x18\x07 \x01(\t\x12\x15\n\rreuse_sampled\x18\x08 \x01(\x08\"c\n\rLookupRequest\x12-\n\x08question\x18\x01 \x01(\x0b\x32\x1b.tokenway.cache.v1.Question\x12\x15\n\rsingle_flight\x18\x02 \x01(\x08\x12\x0c\n\x04tier\x18\x03 \x01(\r\"\x92\x02\n\x05\x46ound\x12+\n\x07verdict\x18\x01 \x01(\x0e\x32\x1a.tokenway.cache.v1.Verdict\x12.\n\x06origin\x18\x02 \x01(\x0b\x32\x1e.tokenway.common.v1.CachedFrom\x12\x15\n\rbypass_reason\x18\x03 \x01(\t\x12\x11\n\tthreshold\x18\x04 \x01(\x01\x12\x18\n\x10semantic_pending\x18\x05 \x01(\x08\x12\x12\n\nlead_token\x18\x06 \x01(\t\x12)\n\x06\x61nswer\x18\x07 \x01(\x0b\x32\x19.tokenway.common.v1.Delta\x12)\n\x06stored\x18\x08 \x01(\x0b\x32\x19.tokenway.cache.v1.Stored\"\t\n\x07Publish\"\x88\x01\n\x06Stored\x12\x37\n\rfinish_reason\x18\x01 \x01(\x0e\x32 .tokenway.common.v1.FinishReason\x12(\n\x05usage\x18\x02 \x01(\x0b\x32\x19.tokenway.common.v1.Usage\x12\x1b\n\x13\x66or_followers_alone\x18\x03 \x01(\x08\"\xcc\x01\n\x0eLookupResponse\x12)\n\x05\x66ound\x18\x01 \x01(\x0b\x32\x18.tokenway.cache.v1.FoundH\x00\x12*\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x19.tokenway.common.v1.DeltaH\x00\x12+\n\x06stored\x18\x03 \x01(\x0b\x32\x19.tokenway.cache.v1.StoredH\x00\x12-\n\x07publish\x18\x04 \x01(\x0b\x32\x1a.tokenway.cache.v1.PublishH\x00\x42\x07\n\x05\x65vent\"\xa7\x01\n\nFillHeader\x12-\n\x08question\x18\x01 \x01(\x0b\x32\x1b.tokenway.cache.v1.Question\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x12\n\nlead_token\x18\x05 \x01(\t\x12\x0c\n\x04tier\x18\x06 \x01(\r\"\xa0\x01\n\x0b\x46illRequest\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1d.tokenway.cache.v1.FillHeaderH\x00\x12*\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x19.tokenway.common.v1.DeltaH\x00\x12+\n\x06stored\x18\x03 \x01(\x0b\x32\x19.tokenway.cache.v1.StoredH\x00\x42\x07\n\x05\x65vent\".\n\x0c\x46illResponse\x12\x0e\n\x06stored\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\"x\n\x11InvalidateRequest\x12\x14\n\x0corganisation\x18\x01 \x01(\t\x12\r\n\x03\x61ll\x18\x02 \x01(\x08H\x00\x12\x0f\n\x05model\x18\x03 \x01(\tH\x00\x12\r\n\x03tag\x18\x04 \x01(\tH\x00\x12\x16\n\x0emodel_revision\x18\x05 \x01(\tB\x06\n\x04what\"%\n\x12InvalidateResponse\x12\x0f\n\x07\x64ropped\x18\x01 \x01(\x04\"[\n\x13ReportBadHitRequest\x12\x30\n\tprincipal\x18\x01 \x01(\x0b\x32\x1d.tokenway.common.v1.Principal\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\'\n\x14ReportBadHitResponse\x12\x0f\n\x07\x65victed\x18\x01 \x01(\x08\"M\n\x0e\x45xplainRequest\x12-\n\x08question\x18\x01 \x01(\x0b\x32\x1b.tokenway.cache.v1.Question\x12\x0c\n\x04tier\x18\x02 \x01(\r\"I\n\tNeighbour\x12\x19\n\x11source_request_id\x18\x01 \x01(\t\x12\x12\n\nsimilarity\x18\x02 \x01(\x01\x12\r\n\x05guard\x18\x03 \x01(\t\"\xbd\x01\n\x0f\x45xplainResponse\x12\x15\n\rbypass_reason\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x11\n\tpartition\x18\x03 \x01(\t\x12\x0e\n\x06stored\x18\x04 \x01(\x08\x12\x30\n\nneighbours\x18\x05 \x03(\x0b\x32\x1c.tokenway.cache.v1.Neighbour\x12\x1e\n\x16semantic_bypass_reason\x18\x06 \x01(\t\x12\x11\n\tthreshold\x18\x07 \x01(\x01\"\'\n\x0fGetStatsRequest\x12\x14\n\x0corganisation\x18\x01 \x01(\t\"\xb2\x02\n\x10GetStatsResponse\x12\x0f\n\x07lookups\x18\x01 \x01(\x04\x12\x0c\n\x04hits\x18\x02 \x01(\x04\x12\r\n\x05\x66ills\x18\x03 \x01(\x04\x12\x10\n\x08\x62ypassed\x18\x04 \x01(\x04\x12\x1d\n\x15\x65stimated_wrong_share\x18\x05 \x01(\x01\x12\x1f\n\x17wrong_share_upper_bound\x18\x06 \x01(\x01\x12\x15\n\rsemantic_hits\x18\x07 \x01(\x04\x12\x0e\n\x06shared\x18\x08 \x01(\x04\x12\x15\n\rsemantic_shed\x18\t \x01(\x04\x12\x0f\n\x07\x61udited\x18\n \x01(\x04\x12\x10\n\x08reported\x18\x0b \x01(\x04\x12\x0f\n\x07\x65ntries\x18\x0c \x01(\x04\x12\x0e\n\x06labels\x18\r \x01(\x04\x12\x1c\n\x14\x63\x61librated_threshold\x18\x0e \x01(\x01*\x88\x01\n\nCacheScope\x12\x1b\n\x17\x43\x41\x43HE_SCOPE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43\x41\x43HE_SCOPE_ORGANISATION\x10\x01\x12\x14\n\x10\x43\x41\x43HE_SCOPE_TEAM\x10\x02\x12\x14\n\x10\x43\x41\x43HE_SCOPE_USER\x10\x03\x12\x13\n\x0f\x43\x41\x43HE_SCOPE_KEY\x10\x04*\x7f\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bVERDICT_HIT\x10\x01\x12\x10\n\x0cVERDICT_MISS\x10\x02\x12\x12\n\x0eVERDICT_BYPASS\x10\x03\x12\x10\n\x0cVERDICT_LEAD\x10\x04\x12\x12\n\x0eVERDICT_FOLLOW\x10\x05\x32\x8d\x04\n\x0c\x43\x61\x63heService\x12O\n\x06Lookup\x12 .tokenway.cache.v1.LookupRequest\x1a!.tokenway.cache.v1.LookupResponse0\x01\x12I\n\x04\x46ill\x12\x1e.tokenway.cache.v1.FillRequest\x1a\x1f.tokenway.cache.v1.FillResponse(\x01\x12Y\n\nInvalidate\x12$.tokenway.cache.v1.InvalidateRequest\x1a%.tokenway.cache.v1.InvalidateResponse\x12_\n\x0cReportBadHit\x12&.tokenway.cache.v1.ReportBadHitRequest\x1a\'.tokenway.cache.v1.ReportBadHitResponse\x12P\n\x07\x45xplain\x12!.tokenway.cache.v1.ExplainRequest\x1a\".tokenway.cache.v1.ExplainResponse\x12S\n\x08GetStats\x12\".tokenway.cache.v1.GetStatsRequest\x1a#.tokenway.cache.v1.GetStatsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtokenway/cache/v1/cache.proto\x12\x11tokenway.cache.v1\x1a\x1egoogle/protobuf/duration.proto\x1a#tokenway/common/v1/generation.proto\x1a\x1etokenway/common/v1/money.proto\x1a\"tokenway/common/v1/principal.proto\"\x85\x02\n\x08Question\x12\x30\n\tprincipal\x18\x01 \x01(\x0b\x32\x1d.tokenway.common.v1.Principal\x12,\n\x05scope\x18\x02 \x01(\x0e\x32\x1d.tokenway.cache.v1.CacheScope\x12\r\n\x05model\x18\x03 \x01(\t\x12\x16\n\x0emodel_revision\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x05 \x01(\t\x12\x32\n\x05input\x18\x06 \x01(\x0b\x32#.tokenway.common.v1.GenerationInput\x12\x16\n\x0epolicy_version\x18\x07 \x01(\t\x12\x15\n\rreuse_sampled\x18\x08 \x01(\x08\"c\n\rLookupRequest\x12-\n\x08question\x18\x01 \x01(\x0b\x32\x1b.tokenway.cache.v1.Question\x12\x15\n\rsingle_flight\x18\x02 \x01(\x08\x12\x0c\n\x04tier\x18\x03 \x01(\r\"\x92\x02\n\x05\x46ound\x12+\n\x07verdict\x18\x01 \x01(\x0e\x32\x1a.tokenway.cache.v1.Verdict\x12.\n\x06origin\x18\x02 \x01(\x0b\x32\x1e.tokenway.common.v1.CachedFrom\x12\x15\n\rbypass_reason\x18\x03 \x01(\t\x12\x11\n\tthreshold\x18\x04 \x01(\x01\x12\x18\n\x10semantic_pending\x18\x05 \x01(\x08\x12\x12\n\nlead_token\x18\x06 \x01(\t\x12)\n\x06\x61nswer\x18\x07 \x01(\x0b\x32\x19.tokenway.common.v1.Delta\x12)\n\x06stored\x18\x08 \x01(\x0b\x32\x19.tokenway.cache.v1.Stored\"\t\n\x07Publish\"\x88\x01\n\x06Stored\x12\x37\n\rfinish_reason\x18\x01 \x01(\x0e\x32 .tokenway.common.v1.FinishReason\x12(\n\x05usage\x18\x02 \x01(\x0b\x32\x19.tokenway.common.v1.Usage\x12\x1b\n\x13\x66or_followers_alone\x18\x03 \x01(\x08\"\xcc\x01\n\x0eLookupResponse\x12)\n\x05\x66ound\x18\x01 \x01(\x0b\x32\x18.tokenway.cache.v1.FoundH\x00\x12*\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x19.tokenway.common.v1.DeltaH\x00\x12+\n\x06stored\x18\x03 \x01(\x0b\x32\x19.tokenway.cache.v1.StoredH\x00\x12-\n\x07publish\x18\x04 \x01(\x0b\x32\x1a.tokenway.cache.v1.PublishH\x00\x42\x07\n\x05\x65vent\"\xa7\x01\n\nFillHeader\x12-\n\x08question\x18\x01 \x01(\x0b\x32\x1b.tokenway.cache.v1.Question\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x12\n\nlead_token\x18\x05 \x01(\t\x12\x0c\n\x04tier\x18\x06 \x01(\r\"\x08\n\x06\x46\x61iled\"\xcd\x01\n\x0b\x46illRequest\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1d.tokenway.cache.v1.FillHeaderH\x00\x12*\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x19.tokenway.common.v1.DeltaH\x00\x12+\n\x06stored\x18\x03 \x01(\x0b\x32\x19.tokenway.cache.v1.StoredH\x00\x12+\n\x06\x66\x61iled\x18\x04 \x01(\x0b\x32\x19.tokenway.cache.v1.FailedH\x00\x42\x07\n\x05\x65vent\".\n\x0c\x46illResponse\x12\x0e\n\x06stored\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t\"x\n\x11InvalidateRequest\x12\x14\n\x0corganisation\x18\x01 \x01(\t\x12\r\n\x03\x61ll\x18\x02 \x01(\x08H\x00\x12\x0f\n\x05model\x18\x03 \x01(\tH\x00\x12\r\n\x03tag\x18\x04 \x01(\tH\x00\x12\x16\n\x0emodel_revision\x18\x05 \x01(\tB\x06\n\x04what\"%\n\x12InvalidateResponse\x12\x0f\n\x07\x64ropped\x18\x01 \x01(\x04\"[\n\x13ReportBadHitRequest\x12\x30\n\tprincipal\x18\x01 \x01(\x0b\x32\x1d.tokenway.common.v1.Principal\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\'\n\x14ReportBadHitResponse\x12\x0f\n\x07\x65victed\x18\x01 \x01(\x08\"M\n\x0e\x45xplainRequest\x12-\n\x08question\x18\x01 \x01(\x0b\x32\x1b.tokenway.cache.v1.Question\x12\x0c\n\x04tier\x18\x02 \x01(\r\"I\n\tNeighbour\x12\x19\n\x11source_request_id\x18\x01 \x01(\t\x12\x12\n\nsimilarity\x18\x02 \x01(\x01\x12\r\n\x05guard\x18\x03 \x01(\t\"\xbd\x01\n\x0f\x45xplainResponse\x12\x15\n\rbypass_reason\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x11\n\tpartition\x18\x03 \x01(\t\x12\x0e\n\x06stored\x18\x04 \x01(\x08\x12\x30\n\nneighbours\x18\x05 \x03(\x0b\x32\x1c.tokenway.cache.v1.Neighbour\x12\x1e\n\x16semantic_bypass_reason\x18\x06 \x01(\t\x12\x11\n\tthreshold\x18\x07 \x01(\x01\"\'\n\x0fGetStatsRequest\x12\x14\n\x0corganisation\x18\x01 \x01(\t\"\xb2\x02\n\x10GetStatsResponse\x12\x0f\n\x07lookups\x18\x01 \x01(\x04\x12\x0c\n\x04hits\x18\x02 \x01(\x04\x12\r\n\x05\x66ills\x18\x03 \x01(\x04\x12\x10\n\x08\x62ypassed\x18\x04 \x01(\x04\x12\x1d\n\x15\x65stimated_wrong_share\x18\x05 \x01(\x01\x12\x1f\n\x17wrong_share_upper_bound\x18\x06 \x01(\x01\x12\x15\n\rsemantic_hits\x18\x07 \x01(\x04\x12\x0e\n\x06shared\x18\x08 \x01(\x04\x12\x15\n\rsemantic_shed\x18\t \x01(\x04\x12\x0f\n\x07\x61udited\x18\n \x01(\x04\x12\x10\n\x08reported\x18\x0b \x01(\x04\x12\x0f\n\x07\x65ntries\x18\x0c \x01(\x04\x12\x0e\n\x06labels\x18\r \x01(\x04\x12\x1c\n\x14\x63\x61librated_threshold\x18\x0e \x01(\x01*\x88\x01\n\nCacheScope\x12\x1b\n\x17\x43\x41\x43HE_SCOPE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43\x41\x43HE_SCOPE_ORGANISATION\x10\x01\x12\x14\n\x10\x43\x41\x43HE_SCOPE_TEAM\x10\x02\x12\x14\n\x10\x43\x41\x43HE_SCOPE_USER\x10\x03\x12\x13\n\x0f\x43\x41\x43HE_SCOPE_KEY\x10\x04*\x7f\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bVERDICT_HIT\x10\x01\x12\x10\n\x0cVERDICT_MISS\x10\x02\x12\x12\n\x0eVERDICT_BYPASS\x10\x03\x12\x10\n\x0cVERDICT_LEAD\x10\x04\x12\x12\n\x0eVERDICT_FOLLOW\x10\x05\x32\x8d\x04\n\x0c\x43\x61\x63heService\x12O\n\x06Lookup\x12 .tokenway.cache.v1.LookupRequest\x1a!.tokenway.cache.v1.LookupResponse0\x01\x12I\n\x04\x46ill\x12\x1e.tokenway.cache.v1.FillRequest\x1a\x1f.tokenway.cache.v1.FillResponse(\x01\x12Y\n\nInvalidate\x12$.tokenway.cache.v1.InvalidateRequest\x1a%.tokenway.cache.v1.InvalidateResponse\x12_\n\x0cReportBadHit\x12&.tokenway.cache.v1.ReportBadHitRequest\x1a\'.tokenway.cache.v1.ReportBadHitResponse\x12P\n\x07\x45xplain\x12!.tokenway.cache.v1.ExplainRequest\x1a\".tokenway.cache.v1.ExplainResponse\x12S\n\x08GetStats\x12\".tokenway.cache.v1.GetStatsRequest\x1a#.tokenway.cache.v1.GetStatsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tokenway.cache.v1.cache_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CACHESCOPE']._serialized_start=2561
-  _globals['_CACHESCOPE']._serialized_end=2697
-  _globals['_VERDICT']._serialized_start=2699
-  _globals['_VERDICT']._serialized_end=2826
+  _globals['_CACHESCOPE']._serialized_start=2616
+  _globals['_CACHESCOPE']._serialized_end=2752
+  _globals['_VERDICT']._serialized_start=2754
+  _globals['_VERDICT']._serialized_end=2881
   _globals['_QUESTION']._serialized_start=190
   _globals['_QUESTION']._serialized_end=451
   _globals['_LOOKUPREQUEST']._serialized_start=453
@@ -53,28 +53,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOOKUPRESPONSE']._serialized_end=1186
   _globals['_FILLHEADER']._serialized_start=1189
   _globals['_FILLHEADER']._serialized_end=1356
-  _globals['_FILLREQUEST']._serialized_start=1359
-  _globals['_FILLREQUEST']._serialized_end=1519
-  _globals['_FILLRESPONSE']._serialized_start=1521
-  _globals['_FILLRESPONSE']._serialized_end=1567
-  _globals['_INVALIDATEREQUEST']._serialized_start=1569
-  _globals['_INVALIDATEREQUEST']._serialized_end=1689
-  _globals['_INVALIDATERESPONSE']._serialized_start=1691
-  _globals['_INVALIDATERESPONSE']._serialized_end=1728
-  _globals['_REPORTBADHITREQUEST']._serialized_start=1730
-  _globals['_REPORTBADHITREQUEST']._serialized_end=1821
-  _globals['_REPORTBADHITRESPONSE']._serialized_start=1823
-  _globals['_REPORTBADHITRESPONSE']._serialized_end=1862
-  _globals['_EXPLAINREQUEST']._serialized_start=1864
-  _globals['_EXPLAINREQUEST']._serialized_end=1941
-  _globals['_NEIGHBOUR']._serialized_start=1943
-  _globals['_NEIGHBOUR']._serialized_end=2016
-  _globals['_EXPLAINRESPONSE']._serialized_start=2019
-  _globals['_EXPLAINRESPONSE']._serialized_end=2208
-  _globals['_GETSTATSREQUEST']._serialized_start=2210
-  _globals['_GETSTATSREQUEST']._serialized_end=2249
-  _globals['_GETSTATSRESPONSE']._serialized_start=2252
-  _globals['_GETSTATSRESPONSE']._serialized_end=2558
-  _globals['_CACHESERVICE']._serialized_start=2829
-  _globals['_CACHESERVICE']._serialized_end=3354
+  _globals['_FAILED']._serialized_start=1358
+  _globals['_FAILED']._serialized_end=1366
+  _globals['_FILLREQUEST']._serialized_start=1369
+  _globals['_FILLREQUEST']._serialized_end=1574
+  _globals['_FILLRESPONSE']._serialized_start=1576
+  _globals['_FILLRESPONSE']._serialized_end=1622
+  _globals['_INVALIDATEREQUEST']._serialized_start=1624
+  _globals['_INVALIDATEREQUEST']._serialized_end=1744
+  _globals['_INVALIDATERESPONSE']._serialized_start=1746
+  _globals['_INVALIDATERESPONSE']._serialized_end=1783
+  _globals['_REPORTBADHITREQUEST']._serialized_start=1785
+  _globals['_REPORTBADHITREQUEST']._serialized_end=1876
+  _globals['_REPORTBADHITRESPONSE']._serialized_start=1878
+  _globals['_REPORTBADHITRESPONSE']._serialized_end=1917
+  _globals['_EXPLAINREQUEST']._serialized_start=1919
+  _globals['_EXPLAINREQUEST']._serialized_end=1996
+  _globals['_NEIGHBOUR']._serialized_start=1998
+  _globals['_NEIGHBOUR']._serialized_end=2071
+  _globals['_EXPLAINRESPONSE']._serialized_start=2074
+  _globals['_EXPLAINRESPONSE']._serialized_end=2263
+  _globals['_GETSTATSREQUEST']._serialized_start=2265
+  _globals['_GETSTATSREQUEST']._serialized_end=2304
+  _globals['_GETSTATSRESPONSE']._serialized_start=2307
+  _globals['_GETSTATSRESPONSE']._serialized_end=2613
+  _globals['_CACHESERVICE']._serialized_start=2884
+  _globals['_CACHESERVICE']._serialized_end=3409
 # @@protoc_insertion_point(module_scope)

@@ -346,7 +346,7 @@ class FillHeader(_message.Message):
     """The request that generated the answer."""
     lead_token: _builtins.str
     """Of a leader: the name of the generation. What follows is handed on to its followers as it comes, whatever its end;
-    a stream that breaks off makes one of them the leader.
+    a stream that breaks off makes one of them the leader, one that ends with Failed none.
     """
     tier: _builtins.int
     """The most that the semantic tier may make of the answer, as in LookupRequest: 0 or 1: exact questions alone find it."""
@@ -381,6 +381,25 @@ class FillHeader(_message.Message):
 Global___FillHeader: _TypeAlias = FillHeader  # noqa: Y015
 
 @_typing.final
+class Failed(_message.Message):
+    """The end of an answer that failed because of its question or its engine, as it would for whoever asks the same. Stores
+    nothing. A leader's followers generate for themselves, at once: one after the other they would only fail the same way.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Failed: _TypeAlias = Failed  # noqa: Y015
+
+@_typing.final
 class FillRequest(_message.Message):
     """A piece of an answer to store."""
 
@@ -389,6 +408,7 @@ class FillRequest(_message.Message):
     HEADER_FIELD_NUMBER: _builtins.int
     DELTA_FIELD_NUMBER: _builtins.int
     STORED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def header(self) -> Global___FillHeader:
         """First, once."""
@@ -401,18 +421,23 @@ class FillRequest(_message.Message):
     def stored(self) -> Global___Stored:
         """Last, once."""
 
+    @_builtins.property
+    def failed(self) -> Global___Failed:
+        """Last, once, in place of stored."""
+
     def __init__(
         self,
         *,
         header: Global___FillHeader | None = ...,
         delta: _generation_pb2.Delta | None = ...,
         stored: Global___Stored | None = ...,
+        failed: Global___Failed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "event", b"event", "header", b"header", "stored", b"stored"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "event", b"event", "failed", b"failed", "header", b"header", "stored", b"stored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "event", b"event", "header", b"header", "stored", b"stored"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "event", b"event", "failed", b"failed", "header", b"header", "stored", b"stored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["header", "delta", "stored"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["header", "delta", "stored", "failed"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
