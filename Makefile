@@ -32,6 +32,10 @@ up: model ## Start the mesh and keep it running (ARGS="--help" for more)
 test: model ## Run the tests (ARGS="-k cancel" for some of them)
 	.venv/bin/pytest $(ARGS)
 
+.PHONY: test-cluster
+test-cluster: setup ## Hold the ledger to its contract on a Redis Cluster too
+	.venv/bin/pytest -m cluster tests/contract $(ARGS)
+
 .PHONY: test-ledger
 test-ledger: setup ## Let the ledger and its model live through the same 12,000 steps, on Valkey, Redis 7.0 and a cluster
 	HYPOTHESIS_PROFILE=long .venv/bin/pytest tests/property/test_ledger_machine.py $(ARGS)

@@ -10,9 +10,16 @@ from tests.chaos.stampede import BUSY, KINDS, Kind, Wave, stampede
 MUTANT = "tests.chaos.cache_mutant"
 
 
-async def all_waves(*, rounds: int, askers: int, seed: int, say: Callable[[str], None] = lambda _: None) -> list[Wave]:
-    """Those of every kind; the encoder is kept busy in a mesh of its own."""
-    found = await waves(rounds=rounds, askers=askers, seed=seed, say=say)
+async def all_waves(
+    *,
+    rounds: int,
+    askers: int,
+    seed: int,
+    kinds: Sequence[Kind] = KINDS,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Wave]:
+    """Those of these kinds; and then the encoder is kept busy, in a mesh of its own."""
+    found = await waves(rounds=rounds, askers=askers, seed=seed, kinds=kinds, say=say)
     busy = waves(
         rounds=1, askers=askers, seed=seed, kinds=(BUSY,), cache="tests.chaos.busy_cache", tier="balanced", say=say
     )

@@ -13,7 +13,9 @@ ASKERS = 40
 
 
 async def test_nobody_gets_a_wrong_answer_or_waits_for_ever_whatever_is_killed_or_stands_still() -> None:
-    found = await all_waves(rounds=1, askers=ASKERS, seed=1)
+    # What stands still for seconds is the long form's.
+    struck = [each for each in KINDS if "stands still" not in each.name]
+    found = await all_waves(rounds=1, askers=ASKERS, seed=1, kinds=struck)
     report = StampedeReport(found)
     # Beside a busy machine's other work a lease may run out by itself, so generations are the long form's.
     bars = {name: value for name, value in report.bars.items() if name != "generations too many"}

@@ -76,7 +76,11 @@ def _only_engines_that_can(request: pytest.FixtureRequest) -> None:
 _WITHOUT_A_SERVER = {"memory": in_memory, "open_when_away": open_when_away}
 
 
-@pytest.fixture(params=["memory", "open_when_away", "valkey_server", "redis_server", "shared_cluster"])
+# The scripts are the same there; what a cluster adds has tests of its own in test_redis_cluster.
+_CLUSTER = pytest.param("shared_cluster", marks=pytest.mark.cluster)
+
+
+@pytest.fixture(params=["memory", "open_when_away", "valkey_server", "redis_server", _CLUSTER])
 async def tried(request: pytest.FixtureRequest) -> AsyncIterator[Tried]:
     """Each ledger in turn, empty."""
     if request.param in _WITHOUT_A_SERVER:
