@@ -19,6 +19,9 @@ from libs.settings.redaction import redacted
 # Redis does one thing at a time: calls beyond these would queue there instead of here.
 _MAX_CONNECTIONS = 64
 
+# A start has no caller who waits: one that gives up on a Redis that is slow for a moment only costs another start.
+_START_TIMEOUT_SECONDS = 10.0
+
 
 class Server(Redis):
     """One server. It takes calls together as a Cluster does, with the same words."""
@@ -72,7 +75,9 @@ def redis_client(url: str, *, decode_responses: bool = False) -> Server:
     return cast(Server, Server.from_pool(pool))
 
 
-async def require(redis: RedisClient, *, url: str, timeout_seconds: float, reason: Reason) -> None:
+async def require(
+    redis: RedisClient, *, url: str, reason: Reason, timeout_seconds: float = _START_TIMEOUT_SECONDS
+) -> None:
     """Fails with that reason, saying where it looked and what to do, when Redis does not answer."""
     try:
         async with asyncio.timeout(timeout_seconds):

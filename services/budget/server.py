@@ -63,7 +63,7 @@ async def _in_redis(
     redis = redis_or_cluster(config.redis_url, decode_responses=True)
     stack.push_async_callback(redis.aclose)
     timeout_seconds = config.redis_timeout_seconds
-    await require(redis, url=config.redis_url, timeout_seconds=timeout_seconds, reason=Reason.BUDGET_UNAVAILABLE)
+    await require(redis, url=config.redis_url, reason=Reason.BUDGET_UNAVAILABLE)
     calls = await stack.enter_async_context(RedisCalls(redis, timeout_seconds=timeout_seconds))
     organisations = RedisOrganisations(redis=redis, clock=runtime.clock)
     ledger = RedisLedger(

@@ -137,9 +137,7 @@ async def _engines(config: RouterConfig, runtime: Runtime, stack: AsyncExitStack
 async def _keys(config: RouterConfig, runtime: Runtime, stack: AsyncExitStack) -> RedisKeys:
     redis = redis_or_cluster(config.redis_url)
     stack.push_async_callback(redis.aclose)
-    await require(
-        redis, url=config.redis_url, timeout_seconds=_REDIS_TIMEOUT_SECONDS, reason=Reason.KEY_STORE_UNAVAILABLE
-    )
+    await require(redis, url=config.redis_url, reason=Reason.KEY_STORE_UNAVAILABLE)
     return RedisKeys(
         redis,
         clock=runtime.clock,
