@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from hashlib import blake2b
 
 import structlog
 from google.protobuf.duration_pb2 import Duration
@@ -122,12 +123,12 @@ def _question(question: CacheQuestion) -> pb.Question:
 
 
 def _by_content(request: pb.LookupRequest, question: CacheQuestion) -> bytes:
-    """The same for requests that may share an answer, whoever of them asks."""
+    """32 bytes, the same for requests that may share an answer, whoever of them asks."""
     asked = pb.LookupRequest()
     asked.CopyFrom(request)
     if question.policy.scope == "organisation":
         asked.question.principal.CopyFrom(principal_pb2.Principal(organisation=question.principal.organisation))
-    return asked.SerializeToString(deterministic=True)
+    return blake2b(asked.SerializeToString(deterministic=True), digest_size=32).digest()
 
 
 async def _fill(
