@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import struct
 from array import array
+from collections import defaultdict
+from collections.abc import Collection
 
 from libs.clock import Clock
 from services.cache.domain.key import AnswerKey
 from services.cache.domain.model import StoredAnswer
-from services.cache.domain.ports import Everything, IndexEntry, OfModel, Selection, VectorIndex, WithTag
+from services.cache.domain.ports import IndexEntry, VectorIndex
+from services.cache.domain.selection import Everything, OfModel, Selection, WithTag, selections_of
+
+_HOUR_MICROSECONDS = 3_600 * 1_000_000
 
 
 class InMemoryAnswers:
@@ -22,24 +27,39 @@ class InMemoryAnswers:
         self._clock = clock
         self._index = index
         self._answers: dict[AnswerKey, StoredAnswer] = {}
+        # By organisation, what was dropped and when, in microseconds; a number more where two are at once.
+        self._drops: defaultdict[str, dict[Selection | AnswerKey, int]] = defaultdict(dict)
 
     async def get(self, key: AnswerKey) -> StoredAnswer | None:
         self._fail_if_away()
         answer = self._answers.get(key)
         return answer if answer is not None and self._lives(answer) else None
 
-    async def put(self, key: AnswerKey, answer: StoredAnswer, *, vector: bytes = b"") -> None:
+    async def as_of(self, organisation: str) -> int:
         self._fail_if_away()
+        return max(self._drops[organisation].values(), default=1)
+
+    async def put(self, key: AnswerKey, answer: StoredAnswer, *, as_of: int = 0, vector: bytes = b"") -> bool:
+        self._fail_if_away()
+        selections = selections_of(answer.model, answer.model_revision, answer.tags)
+        if self.dropped(key, selections, as_of=as_of or self._now() - _HOUR_MICROSECONDS):
+            return False
         if not self._lives(answer):
-            return
+            return True
         self._answers[key] = answer
         if vector and self._index is not None:
             halves = array("f", vector)
             packed = struct.pack(f"<{len(halves)}e", *halves)
             self._index.put(IndexEntry(key, answer.partition, packed, answer.expires_at))
+        return True
+
+    def dropped(self, key: AnswerKey, selections: Collection[Selection], *, as_of: int) -> bool:
+        """Whether any of these was, or this answer."""
+        return any(self._drops[key.organisation].get(each, 0) > as_of for each in (key, *selections))
 
     async def drop(self, organisation: str, selection: Selection) -> int:
         self._fail_if_away()
+        self._note(organisation, selection)
         selected = [
             key
             for key, answer in self._answers.items()
@@ -52,12 +72,20 @@ class InMemoryAnswers:
 
     async def evict(self, key: AnswerKey) -> bool:
         self._fail_if_away()
+        self._note(key.organisation, key)
         answer = self._answers.pop(key, None)
         return answer is not None and self._lives(answer)
 
     async def count(self, organisation: str) -> int:
         self._fail_if_away()
         return sum(key.organisation == organisation and self._lives(each) for key, each in self._answers.items())
+
+    def _note(self, organisation: str, what: Selection | AnswerKey) -> None:
+        drops = self._drops[organisation]
+        drops[what] = max(self._now(), max(drops.values(), default=1) + 1)
+
+    def _now(self) -> int:
+        return int(self._clock.now() * 1e6)
 
     def _lives(self, answer: StoredAnswer) -> bool:
         return answer.expires_at > self._clock.now()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from libs.clock import Clock
+from libs.testing.answers import InMemoryAnswers
 from services.cache.domain.flight import Flight, Follow, Lead, Leader, Progress, Standing
 from services.cache.domain.key import AnswerKey
 from services.cache.domain.model import StoredAnswer
-from services.cache.domain.ports import AnswerStore, News
+from services.cache.domain.ports import News
+from services.cache.domain.selection import Selection
 
 
 @dataclass(slots=True)
@@ -19,6 +21,8 @@ class _Lease:
     leader: Leader
     replica: InMemoryFlights
     ends_at: float
+    selections: Collection[Selection]
+    as_of: int
     number: int = 0
     readers: set[InMemoryFlights] = field(default_factory=set)
 
@@ -26,16 +30,26 @@ class _Lease:
 class Sky:
     """What the replicas have in common."""
 
-    def __init__(self, *, answers: AnswerStore, clock: Clock) -> None:
+    def __init__(self, *, answers: InMemoryAnswers, clock: Clock) -> None:
         self.answers, self.clock = answers, clock
-        self.leases: dict[AnswerKey, _Lease] = {}
+        # By token; of each question the one that may be followed.
+        self.leases: dict[str, _Lease] = {}
+        self.followable: dict[AnswerKey, str] = {}
+        self.given_back: set[str] = set()
         self.pieces: dict[str, list[bytes]] = {}
         self.ends: dict[str, bytes] = {}
 
-    def lease(self, key: AnswerKey) -> _Lease | None:
-        """The one that has not run out."""
-        found = self.leases.get(key)
+    def lease(self, flight: Flight) -> _Lease | None:
+        """If it has not run out."""
+        found = self.leases.get(flight.token)
         return found if found is not None and found.ends_at > self.clock.monotonic() else None
+
+    def to_follow(self, key: AnswerKey) -> _Lease | None:
+        """None where nobody leads, or what its answer belongs to was dropped since."""
+        lease = self.lease(Flight(key, self.followable.get(key, "")))
+        if lease is None or self.answers.dropped(key, lease.selections, as_of=lease.as_of):
+            return None
+        return lease
 
 
 class InMemoryFlights:
@@ -47,19 +61,24 @@ class InMemoryFlights:
         self._sky = sky
         self._news: News = lambda token, ended: None
 
-    async def board(self, flight: Flight, leader: Leader) -> StoredAnswer | Lead | Follow:
+    async def board(
+        self, flight: Flight, leader: Leader, selections: Collection[Selection]
+    ) -> StoredAnswer | Lead | Follow:
         self._fail_if_away()
         answer = await self._sky.answers.get(flight.key)
         if answer is not None:
             return answer
-        lease = self._sky.lease(flight.key)
+        as_of = await self._sky.answers.as_of(flight.key.organisation)
+        lease = self._sky.to_follow(flight.key)
         if lease is None:
-            self._sky.leases[flight.key] = _Lease(flight, leader, self, self._end_of_lease())
-            return Lead(flight)
+            if flight.token not in self._sky.given_back:
+                self._sky.leases[flight.token] = _Lease(flight, leader, self, self._end_of_lease(), selections, as_of)
+                self._sky.followable[flight.key] = flight.token
+            return Lead(flight, as_of)
         if not lease.readers:
             lease.replica.hear(lease.flight.token)
         lease.readers.add(self)
-        return Follow(lease.flight, lease.leader)
+        return Follow(lease.flight, lease.leader, as_of)
 
     async def renew(self, flights: Sequence[Flight]) -> list[Standing]:
         self._fail_if_away()
@@ -77,7 +96,7 @@ class InMemoryFlights:
                 self._sky.ends[flight.token] = end
             self._tell(lease)
         if end is not None:
-            del self._sky.leases[flight.key]
+            del self._sky.leases[flight.token]
             if lease.replica is not self:
                 lease.replica.hear(flight.token, ended=True)
         return Standing.FOLLOWED if lease.readers else Standing.ALONE
@@ -85,8 +104,9 @@ class InMemoryFlights:
     async def give_back(self, flight: Flight) -> None:
         self._fail_if_away()
         lease = self._led(flight)
+        self._sky.given_back.add(flight.token)
         if lease is not None:
-            del self._sky.leases[flight.key]
+            del self._sky.leases[flight.token]
             self._tell(lease)
 
     async def progress(self, flight: Flight, *, after: int) -> Progress:
@@ -112,7 +132,7 @@ class InMemoryFlights:
         return Standing.FOLLOWED if lease.readers else Standing.ALONE
 
     def _led(self, flight: Flight) -> _Lease | None:
-        lease = self._sky.lease(flight.key)
+        lease = self._sky.lease(flight)
         return lease if lease is not None and lease.flight == flight else None
 
     def _tell(self, lease: _Lease) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from libs.testing.valkey import RedisServer
-from services.cache.domain.ports import Everything, OfModel, WithTag
+from services.cache.domain.selection import Everything, OfModel, Selection, WithTag
 from tests.contract.answer_stores import Tried, in_memory, in_redis, key
 
 # Names that try to end the hash tag early, to look like another's index, or to be a pattern.
@@ -152,6 +152,46 @@ async def test_more_can_be_dropped_than_goes_in_one_step(tried: Tried) -> None:
         await tried.answers.put(key(name), tried.answer("x"))
     assert await tried.answers.drop("acme", Everything()) == len(names)
     assert await tried.answers.get(key("1000")) is None
+
+
+@pytest.mark.parametrize(
+    "selection", [Everything(), OfModel("small"), OfModel("small", "1"), WithTag("doc=1"), None], ids=str
+)
+async def test_what_was_asked_for_before_a_drop_of_it_is_not_stored(tried: Tried, selection: Selection | None) -> None:
+    answer, before = tried.answer(tags=("doc=1", "doc=2")), await tried.answers.as_of("acme")
+    if selection is None:
+        await tried.answers.evict(key("q"))
+    else:
+        await tried.answers.drop("acme", selection)
+    for as_of in (before, 0):
+        assert not await tried.answers.put(key("q"), answer, as_of=as_of)
+    assert await tried.answers.get(key("q")) is None
+    assert await tried.answers.put(key("q"), answer, as_of=await tried.answers.as_of("acme"))
+    assert await tried.answers.get(key("q")) == answer
+
+
+async def test_what_a_drop_was_not_about_is_stored_whenever_it_was_asked_for(tried: Tried) -> None:
+    before = await tried.answers.as_of("acme")
+    for selection in (
+        OfModel("large"),
+        OfModel("small", "2"),
+        WithTag("doc=2"),
+        WithTag("all"),
+        WithTag("model:small"),
+    ):
+        await tried.answers.drop("acme", selection)
+    await tried.answers.evict(key("another"))
+    await tried.answers.drop("globex", Everything())
+    for as_of in (before, 0):
+        assert await tried.answers.put(key("q"), tried.answer(tags=("doc=1",)), as_of=as_of)
+
+
+async def test_each_drop_can_be_told_from_the_one_before_it(tried: Tried) -> None:
+    numbers = [await tried.answers.as_of("acme")]
+    for _ in range(3):
+        await tried.answers.drop("acme", Everything())
+        numbers.append(await tried.answers.as_of("acme"))
+    assert 0 < numbers[0] < numbers[1] < numbers[2] < numbers[3]
 
 
 async def test_one_answer_is_evicted_and_no_other(tried: Tried) -> None:

@@ -12,11 +12,12 @@ from structlog.testing import capture_logs
 
 from libs.errors import Reason, TokenwayError
 from libs.testing.valkey import RedisServer
-from services.cache.domain.ports import Everything, WithTag
+from services.cache.domain.selection import Everything, WithTag
 from tests.contract.answer_stores import Tried, in_redis, key
 
 Client = Any  # redis-py's stubs mix bytes with texts, and sync with async
 SHORT_SECONDS = 0.2
+DROPS = "tw:cache:{acme}:drops"
 ANSWER_KEYS = "tw:cache:*:answer:*"
 
 
@@ -101,9 +102,10 @@ async def test_a_hit_leaves_the_time_of_expiry_alone(tried: Tried, raw: Client) 
 async def test_all_keys_of_an_organisation_share_its_hash_tag_and_end_by_themselves(tried: Tried, raw: Client) -> None:
     await tried.answers.put(key("q"), tried.answer(tags=("doc=1", "doc=2")))
     keys = raw.keys("*")
-    assert len(keys) == 6
+    assert len(keys) == 7
     assert all(each.startswith(b"tw:cache:{acme}:") for each in keys)
-    assert all(raw.pttl(each) > 0 for each in keys)
+    # What was dropped has to be remembered: what expires may be evicted.
+    assert {each for each in keys if raw.pttl(each) < 0} == {DROPS.encode()}
 
 
 async def test_an_index_lives_as_long_as_the_longest_lived_answer_in_it(tried: Tried, raw: Client) -> None:
@@ -124,6 +126,47 @@ async def test_foreign_keys_are_never_touched(tried: Tried, raw: Client) -> None
     await tried.answers.put(key("q"), tried.answer())
     await tried.answers.drop("acme", Everything())
     assert raw.mget("tw:key:abc", "tw:budget:{acme}:x", "tw:cache:{acme2}:answer:00") == [b"1", b"2", b"3"]
+
+
+async def test_an_answer_that_was_asked_for_before_redis_lost_its_data_is_not_stored(tried: Tried, raw: Client) -> None:
+    as_of = await tried.answers.as_of("acme")
+    await tried.answers.drop("acme", Everything())
+    raw.flushall()
+    assert not await tried.answers.put(key("q"), tried.answer(), as_of=as_of)
+    assert await tried.answers.put(key("q"), tried.answer(), as_of=await tried.answers.as_of("acme"))
+
+
+async def test_drops_have_rising_numbers_also_where_the_clock_steps_back(tried: Tried, raw: Client) -> None:
+    await tried.answers.drop("acme", WithTag("t=1"))
+    ahead = await tried.answers.as_of("acme") + 10**9
+    raw.zadd(DROPS, {"tag:t=1": ahead})
+    before = await tried.answers.as_of("acme")
+    await tried.answers.drop("acme", WithTag("t=1"))
+    assert (before, await tried.answers.as_of("acme")) == (ahead, ahead + 1)
+    assert not await tried.answers.put(key("q"), tried.answer(tags=("t=1",)), as_of=before)
+
+
+async def test_of_more_drops_than_there_is_room_for_the_oldest_counts_for_everything(tried: Tried, raw: Client) -> None:
+    before = await tried.answers.as_of("acme")
+    await tried.answers.drop("acme", WithTag("t=first"))
+    first = await tried.answers.as_of("acme")
+    for number in range(1_100):
+        await tried.answers.drop("acme", WithTag(f"t={number}"))
+    assert raw.zcard(DROPS) == 1_001, "the one for everything is beside them"
+    assert not await tried.answers.put(key("q"), tried.answer(tags=("t=first",)), as_of=before)
+    assert not await tried.answers.put(key("q"), tried.answer(), as_of=first), "it may have been any of them"
+    assert await tried.answers.put(key("q"), tried.answer(), as_of=await tried.answers.as_of("acme"))
+
+
+async def test_an_answer_of_which_nobody_says_when_it_began_is_stored_an_hour_after_a_drop(
+    tried: Tried, raw: Client
+) -> None:
+    await tried.answers.drop("acme", Everything())
+    dropped = await tried.answers.as_of("acme")
+    raw.zadd(DROPS, {"since": dropped - 7_200_000_000})
+    for ago_seconds, stored in ((3_590, False), (3_610, True)):
+        raw.zadd(DROPS, {"all": dropped - ago_seconds * 1_000_000})
+        assert await tried.answers.put(key("q"), tried.answer()) is stored
 
 
 async def unavailable(tried: Tried) -> float:

@@ -17,7 +17,7 @@ from libs.testing.vector_index import InMemoryIndex
 from services.cache.adapters.index_entries import CHANGES
 from services.cache.adapters.redis_replica import Replica
 from services.cache.domain.key import AnswerKey
-from services.cache.domain.ports import Everything, WithTag
+from services.cache.domain.selection import Everything, WithTag
 from tests.contract.answer_stores import Tried, in_redis, key
 from tests.contract.vector_indexes import DIMENSIONS, single
 
@@ -39,8 +39,8 @@ class Following:
         )
 
     async def put(self, name: str, *, organisation: str = "acme", **given: Any) -> None:
-        answer = self.stored.answer(name, **given)
-        await self.stored.answers.put(key(name, organisation), answer, vector=single(name))
+        answer, as_of = self.stored.answer(name, **given), await self.stored.answers.as_of(organisation)
+        await self.stored.answers.put(key(name, organisation), answer, as_of=as_of, vector=single(name))
 
     def known(self) -> dict[AnswerKey, bytes]:
         return {each.key: each.partition for each in self.index._entries.values()}

@@ -33,6 +33,7 @@ from tokenway.router.v1 import router_pb2
 
 KEY = "tw_key-of-the-tests"
 OTHER_KEY = "tw_key-of-another-organisation"
+ADMIN_KEY = "tw_key-of-the-administrator"
 ORGANISATION = "acme"
 
 
@@ -124,6 +125,12 @@ def organisations(*limits: schema.Limit) -> tuple[schema.Organisation, ...]:
         schema.Organisation(name=ORGANISATION, keys=(schema.Key(id="tests", sha256=sha256_of(KEY)),), budgets=limits),
         schema.Organisation(name="other", keys=(schema.Key(id="other", sha256=sha256_of(OTHER_KEY)),)),
     )
+
+
+def with_admin(organisation: schema.Organisation, key: str) -> schema.Organisation:
+    """It has a key with the role admin, too."""
+    admin = schema.Key(id="admin", sha256=sha256_of(key), role="admin")
+    return organisation.model_copy(update={"keys": (*organisation.keys, admin)})
 
 
 def limit(dollars: str, window: Literal["hour", "day", "month"] = "hour") -> schema.Limit:

@@ -22,17 +22,27 @@ from libs.errors import Reason, TokenwayError
 from libs.keys import sha256_of
 from libs.rpc.call import current_request_id
 from libs.rpc.method import Method, method
-from libs.settings import schema
 from libs.telemetry import logs
 from services.mesh.client.admin import AdminClient, administering
 from services.mesh.client.router import RouterAddress, calling, connected
-from tests.mesh.in_process import KEY, Mesh, events, limit, organisations, question, running, settings
+from tests.mesh.in_process import (
+    ADMIN_KEY,
+    KEY,
+    Mesh,
+    events,
+    limit,
+    organisations,
+    question,
+    running,
+    settings,
+    with_admin,
+)
 from tokenway.common.v1 import money_pb2 as money
 from tokenway.common.v1.principal_pb2 import ApiKey, Principal
 from tokenway.router.v1 import admin_pb2 as pb
 from tokenway.router.v1.router_pb2 import CacheControl
 
-ADMIN_KEY, OTHER_ADMIN_KEY = "tw_key-of-the-administrator", "tw_key-of-another-administrator"
+OTHER_ADMIN_KEY = "tw_key-of-another-administrator"
 SERVED = ("PutBudget", "DeleteBudget", "ListBudgets", "ListReceipts", "CreateKey", "ListKeys", "RevokeKey")
 CACHE_SERVED = ("GetCacheStats", "InvalidateCache", "ExplainCache")
 
@@ -75,11 +85,6 @@ async def administered(redis_url: str) -> AsyncIterator[Administered]:
             for key in (ADMIN_KEY, OTHER_ADMIN_KEY)
         ]
         yield Administered(mesh, admin, foreign)
-
-
-def with_admin(organisation: schema.Organisation, key: str) -> schema.Organisation:
-    admin = schema.Key(id="admin", sha256=sha256_of(key), role="admin")
-    return organisation.model_copy(update={"keys": (*organisation.keys, admin)})
 
 
 @pytest.fixture

@@ -10,11 +10,13 @@ import pytest
 from libs.errors import Reason, TokenwayError
 from libs.settings import schema
 from libs.telemetry import names
-from tests.mesh.in_process import limit, organisations, question
+from services.mesh.client.admin import administering
+from services.mesh.client.router import RouterAddress, connected
+from tests.mesh.in_process import ADMIN_KEY, OTHER_KEY, limit, organisations, question, with_admin
 from tests.mesh.twice import Event, Twice, ending, events, text, twice
 from tokenway.client.router import RouterClient
 from tokenway.common.v1 import generation_pb2, money_pb2
-from tokenway.router.v1 import router_pb2
+from tokenway.router.v1 import admin_pb2, router_pb2
 
 SLOW = question("[[tokens=40]] [[pace=20]]")
 MISS, SHARED = router_pb2.CACHE_VERDICT_MISS, router_pb2.CACHE_VERDICT_SHARED
@@ -229,6 +231,40 @@ async def test_each_has_its_own_guard_and_what_it_does_to_the_leader_does_not_en
         assert verdicts([await events(mesh.clients[1], request)]) == [MISS], "guarded answers are not stored"
 
 
+def administered() -> dict[str, Any]:
+    acme, other = organisations(limit("100"))
+    return {"organisations": (with_admin(acme, ADMIN_KEY), other)}
+
+
+async def invalidated(mesh: Twice, **what: Any) -> None:
+    async with administering(RouterAddress(mesh.mesh.address, ADMIN_KEY)) as admin:
+        await admin.invalidate_cache(admin_pb2.InvalidateCacheRequest(**what))
+
+
+async def test_who_asks_after_an_invalidation_gets_no_answer_that_was_begun_before_it(redis_url: str) -> None:
+    tagged = question("[[tokens=60]] [[pace=20]]")
+    tagged.labels["doc"] = "1"
+    async with twice(redis_url, **administered()) as mesh:
+        early = await led(mesh, tagged, followers=2)
+        await invalidated(mesh, tag="doc=1")
+        late = [Asking(mesh.clients[number % 2], tagged) for number in range(3)]
+        answers = [await each.ended() for each in (*early, *late)]
+        assert verdicts(answers[:3]) == verdicts(answers[3:]) == [MISS, SHARED, SHARED]
+        assert mesh.generations == 2
+        first = receipt(next(each for each in answers[3:] if each[0].started.cache_verdict == MISS)).request_id
+        hit = receipt(await events(mesh.clients[0], tagged)).cached
+        assert hit.source_request_id == first, "the one that was begun before is not stored"
+
+
+async def test_who_refreshes_after_an_invalidation_has_the_answer_stored(redis_url: str) -> None:
+    anew = question("[[tokens=5]]")
+    anew.cache.mode = router_pb2.CacheControl.MODE_REFRESH
+    async with twice(redis_url, **administered()) as mesh:
+        await invalidated(mesh, all=True)
+        await events(mesh.clients[0], anew)
+        assert verdicts([await events(mesh.clients[1], question("[[tokens=5]]"))]) == [router_pb2.CACHE_VERDICT_HIT]
+
+
 async def test_without_the_policy_everybody_generates(redis_url: str) -> None:
     alone, other = organisations(limit("100"))
     policy = schema.CachePolicy(single_flight=False)
@@ -239,9 +275,6 @@ async def test_without_the_policy_everybody_generates(redis_url: str) -> None:
 
 
 async def test_questions_that_differ_or_are_another_organisations_are_not_shared(redis_url: str) -> None:
-    from services.mesh.client.router import RouterAddress, connected
-    from tests.mesh.in_process import OTHER_KEY
-
     async with twice(redis_url) as mesh, connected(RouterAddress(mesh.mesh.address, OTHER_KEY)) as other:
         answers = await asyncio.gather(
             events(mesh.clients[0], SLOW), events(other, SLOW), events(mesh.clients[1], question("[[tokens=41]]"))

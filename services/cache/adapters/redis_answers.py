@@ -7,17 +7,20 @@ tw:cache:{acme}:all                 sorted set of keys by the time of their expi
 tw:cache:{acme}:model:<name>        the same of one model
 tw:cache:{acme}:revision:<name>:<…>  the same of one revision of it
 tw:cache:{acme}:tag:<tag>           the same of one tag
+tw:cache:{acme}:drops               sorted set of what was dropped, by the number of the drop: see lua/drops.lua
 tw:cache:changes                    stream of what replicas are to have in their indexes: see index_entries
 
 A sorted set expires with the last answer in it. If Redis may evict, then by volatile-ttl, which takes answers first:
-an answer whose sorted set is gone could not be invalidated.
+an answer whose sorted set is gone could not be invalidated. The drops never expire, so they are never evicted.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from importlib.resources import files
+from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
@@ -30,12 +33,14 @@ from services.cache.adapters.answer_codec import FIELDS, UnreadableError
 from services.cache.adapters.redis_outages import Outages
 from services.cache.domain.key import AnswerKey
 from services.cache.domain.model import StoredAnswer
-from services.cache.domain.ports import Everything, OfModel, Selection, WithTag
+from services.cache.domain.selection import Everything, OfModel, Selection, WithTag, selections_of
 
 _DROPPED_AT_ONCE = 500
 # 9 MB. A replica that is further behind reads all answers anew.
 _CHANGES_KEPT = 10_000
 _SECOND_MS = 1_000
+# For how long an answer may be generated of which nobody says when that began.
+_GENERATED_MICROSECONDS = 3_600 * 1_000_000
 
 
 class RedisAnswers:
@@ -52,6 +57,8 @@ class RedisAnswers:
         self._clock = clock
         self._unreadable = unreadable
         self._encoder = encoder
+        scripts: tuple[Any, ...] = tuple(redis.register_script(lua("drops", each)) for each in ("as_of", "put", "drop"))
+        self._as_of, self._put, self._drop = scripts
         self._log = structlog.get_logger("cache")
 
     async def get(self, key: AnswerKey) -> StoredAnswer | None:
@@ -74,31 +81,30 @@ class RedisAnswers:
         # Redis expires it by its own clock; this one decides, as it did when the time was set.
         return answer if answer.expires_at > self._clock.now() else None
 
-    async def put(self, key: AnswerKey, answer: StoredAnswer, *, vector: bytes = b"") -> None:
+    async def as_of(self, organisation: str) -> int:
+        async with self._outages.guarded():
+            return int(await self._as_of(keys=(drops_key(organisation),)))
+
+    async def put(self, key: AnswerKey, answer: StoredAnswer, *, as_of: int = 0, vector: bytes = b"") -> bool:
         now = self._clock.now()
         if answer.expires_at <= now:
-            return
-        entry = entry_key(key.organisation, key.digest)
-        lifetime_ms = math.ceil((answer.expires_at - now) * _SECOND_MS)
-        fields = answer_codec.encode(answer, tag=index_entries.tag_of(key))
-        indexed = index_entries.fields_of(key, answer, vector, encoder=self._encoder) if vector else {}
-        # One transaction: an answer without its place in the indexes could not be invalidated.
-        async with self._outages.guarded(), self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.delete(entry)
-            pipeline.hset(entry, mapping={**fields, **indexed})
-            pipeline.pexpire(entry, lifetime_ms)
-            for index in _indexes(key.organisation, answer):
-                pipeline.zremrangebyscore(index, "-inf", now)
-                pipeline.zadd(index, {key.digest: answer.expires_at})
-                # As long as the longest-lived in it: for one that has no end yet, and for one that ends too soon.
-                pipeline.pexpire(index, lifetime_ms, nx=True)
-                pipeline.pexpire(index, lifetime_ms, gt=True)
-            if indexed:
-                pipeline.xadd(index_entries.CHANGES, indexed, maxlen=_CHANGES_KEPT, approximate=True)
-            await pipeline.execute()
+            return True
+        entry, drops = entry_key(key.organisation, key.digest), drops_key(key.organisation)
+        selections = selections_of(answer.model, answer.model_revision, answer.tags)
+        change = index_entries.fields_of(key, answer, vector, encoder=self._encoder) if vector else {}
+        # Beside the change's, whose tag is the answer's too.
+        more = answer_codec.encode(answer, tag=index_entries.tag_of(key))
+        keys = (drops, entry, index_entries.CHANGES, *(_index(key.organisation, each) for each in selections))
+        asked = (as_of, _GENERATED_MICROSECONDS, names_of(key, selections))
+        kept = (math.ceil((answer.expires_at - now) * _SECOND_MS), key.digest, answer.expires_at, now, _CHANGES_KEPT)
+        fields = (2 * len(change), *_flat(change), *_flat(more))
+        async with self._outages.guarded():
+            return bool(await self._put(keys=keys, args=(*asked, *kept, *fields)))
 
     async def drop(self, organisation: str, selection: Selection) -> int:
         index, dropped = _index(organisation, selection), 0
+        # First, so that nothing which was asked before is put behind it.
+        await self._note(organisation, _name(selection))
         # In steps, since Redis does nothing else during one; each takes from the index what it has dropped.
         while digests := await self._first(index):
             async with self._outages.guarded(), self._redis.pipeline(transaction=True) as pipeline:
@@ -111,6 +117,7 @@ class RedisAnswers:
         return dropped
 
     async def evict(self, key: AnswerKey) -> bool:
+        await self._note(key.organisation, _own_name(key))
         async with self._outages.guarded(), self._redis.pipeline(transaction=True) as pipeline:
             pipeline.unlink(entry_key(key.organisation, key.digest))
             # Its model and its tags are not known here; what an index still names and is gone is dropped as nothing.
@@ -123,6 +130,10 @@ class RedisAnswers:
     async def count(self, organisation: str) -> int:
         async with self._outages.guarded():
             return int(await self._redis.zcount(_index(organisation, Everything()), self._clock.now(), "+inf"))
+
+    async def _note(self, organisation: str, name: str) -> None:
+        async with self._outages.guarded():
+            await self._drop(keys=(drops_key(organisation),), args=(name,))
 
     async def _first(self, index: str) -> list[bytes]:
         async with self._outages.guarded():
@@ -139,27 +150,40 @@ def entry_key(organisation: str, digest: bytes) -> str:
     return f"{prefix(organisation)}:answer:{digest.hex()}"
 
 
+def drops_key(organisation: str) -> str:
+    return f"{prefix(organisation)}:drops"
+
+
+def names_of(key: AnswerKey, selections: Collection[Selection]) -> str:
+    """All names under which an answer may be dropped, as the scripts read them."""
+    return json.dumps([_own_name(key), *map(_name, selections)])
+
+
+def lua(*names: str) -> str:
+    """The text of a script, from its parts."""
+    return "\n".join((files("services.cache.adapters") / "lua" / f"{each}.lua").read_text() for each in names)
+
+
 def _index(organisation: str, selection: Selection) -> str:
-    start = prefix(organisation)
+    return f"{prefix(organisation)}:{_name(selection)}"
+
+
+def _name(selection: Selection) -> str:
     match selection:
         case Everything():
-            return f"{start}:all"
+            return "all"
         case OfModel(model, ""):
-            return f"{start}:model:{model}"
+            return f"model:{model}"
         case OfModel(model, revision):
             # Quoted, so that no colon in a name makes two revisions one.
-            return f"{start}:revision:{quote(model, safe='')}:{revision}"
+            return f"revision:{quote(model, safe='')}:{revision}"
         case WithTag(tag):
-            return f"{start}:tag:{tag}"
+            return f"tag:{tag}"
 
 
-def _indexes(organisation: str, answer: StoredAnswer) -> list[str]:
-    model = OfModel(answer.model)
-    # A model may have no name for its revision: then there is one index of it, not two.
-    selections: set[Selection] = {
-        Everything(),
-        model,
-        replace(model, revision=answer.model_revision),
-        *map(WithTag, answer.tags),
-    }
-    return [_index(organisation, each) for each in selections]
+def _own_name(key: AnswerKey) -> str:
+    return f"answer:{key.digest.hex()}"
+
+
+def _flat(fields: Mapping[str, bytes]) -> chain[str | bytes]:
+    return chain.from_iterable(fields.items())

@@ -26,6 +26,8 @@ class FillOrder:
     tier: Tier = Tier.EXACT
     # Of a leader: names its flight.
     lead_token: str = ""
+    # From before it was generated: see AnswerStore.
+    as_of: int = 0
 
 
 @dataclass(frozen=True, slots=True)

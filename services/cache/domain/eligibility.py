@@ -14,6 +14,8 @@ class BypassReason(StrEnum):
     UNKNOWN_FIELDS = "unknown_fields"
     TEMPERATURE = "temperature"
     SCOPE = "scope"
+    # Of the caller's own will.
+    REFRESH = "refresh"
 
 
 def bypass_reason(question: Question) -> BypassReason | None:

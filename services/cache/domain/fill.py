@@ -72,7 +72,8 @@ class Fill:
         meaning = await self._meaning(order)
         answer = self._answer(order, draft, draft.end.usage, meaning)
         key = exact_key(order.question)
-        await self._answers.put(key, answer, vector=meaning.vector if meaning else b"")
+        if not await self._answers.put(key, answer, as_of=order.as_of, vector=meaning.vector if meaning else b""):
+            return FillResult.INVALIDATED
         if meaning and self._labelling:
             self._labelling.stored(order.question, order.tier, key, answer)
         return FillResult.STORED

@@ -29,6 +29,8 @@ class Lead:
     """Nobody generated it: the caller does, for all who ask the same until it has given the lead back."""
 
     flight: Flight
+    # For its answer: see AnswerStore.
+    as_of: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Follow:
 
     flight: Flight
     leader: Leader
+    # For an answer of one's own, after all.
+    as_of: int = 0
 
 
 # The message that ends a flight whose followers had better generate for themselves.

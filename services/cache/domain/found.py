@@ -64,6 +64,8 @@ class Found:
     verdict: Hit | Miss | Bypass | Lead | Follow
     semantic_pending: bool = False
     semantic: SemanticMiss | None = None
+    # For what is generated now: see AnswerStore. 0: as what was found before has it.
+    as_of: int = 0
 
 
 @dataclass(frozen=True, slots=True)

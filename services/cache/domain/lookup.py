@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
@@ -14,6 +14,7 @@ from services.cache.domain.found import Bypass, Found, Hit, LookupEvent, Miss, S
 from services.cache.domain.key import exact_key
 from services.cache.domain.model import Question, StoredAnswer, Tier
 from services.cache.domain.ports import AnswerStore, SemanticTier
+from services.cache.domain.selection import selections_of
 from services.cache.domain.single_flight import Boarded, SingleFlight
 from services.cache.domain.stats import FlightEvent, Stats, Verdict
 
@@ -52,16 +53,27 @@ class Lookup:
         self._single_flight = single_flight
 
     async def events(
-        self, question: Question, *, tier: Tier = Tier.EXACT, leader: Leader | None = None
+        self, question: Question, *, tier: Tier = Tier.EXACT, leader: Leader | None = None, tags: Sequence[str] = ()
     ) -> AsyncGenerator[LookupEvent]:
         """A verdict, and a second one where the first says so; then what there is to tell whoever leads or follows.
 
-        With a `leader` the caller may be made one, and does nothing but follow where there is one. SERVICE_UNAVAILABLE
-        when the store is away: to the caller a miss.
+        With a `leader` the caller may be made one, whose answer would be stored with these tags, and does nothing but
+        follow where there is one. SERVICE_UNAVAILABLE when the store is away: to the caller a miss.
         """
+        async with aclosing(self._counted(question, self._events(question, tier, leader, tags))) as events:
+            async for event in events:
+                yield event
+
+    async def refreshed(self, question: Question) -> AsyncGenerator[LookupEvent]:
+        """For a caller that generates whatever there is: what it needs to know for its answer, in a bypass."""
+        async with aclosing(self._counted(question, self._refreshed(question))) as events:
+            async for event in events:
+                yield event
+
+    async def _counted(self, question: Question, events: AsyncGenerator[LookupEvent]) -> AsyncGenerator[LookupEvent]:
         verdict = Verdict.FAILED
         try:
-            async with aclosing(self._events(question, tier, leader)) as events:
+            async with aclosing(events):
                 async for event in events:
                     if isinstance(event, Found):
                         verdict = _VERDICTS[type(event.verdict)]
@@ -70,11 +82,17 @@ class Lookup:
             # A caller that stopped waiting is counted too: by what it had been told.
             self._stats.looked_up(question.principal.organisation, verdict)
 
-    async def _events(self, question: Question, tier: Tier, leader: Leader | None) -> AsyncGenerator[LookupEvent]:
+    async def _refreshed(self, question: Question) -> AsyncGenerator[LookupEvent]:
+        reason = bypass_reason(question) or BypassReason.REFRESH
+        yield Found(Bypass(reason), as_of=await self._answers.as_of(question.principal.organisation))
+
+    async def _events(
+        self, question: Question, tier: Tier, leader: Leader | None, tags: Sequence[str]
+    ) -> AsyncGenerator[LookupEvent]:
         semantic, followed = self._semantic_for(question, tier), False
         while True:
-            async with self._exact(question, leader) as boarded:
-                found = Found(self._verdict(question, boarded))
+            async with self._exact(question, leader, tags) as boarded:
+                found = Found(self._verdict(question, boarded), as_of=boarded.as_of)
                 if followed and isinstance(found.verdict, Lead):
                     self._stats.flew(FlightEvent.PROMOTED)
                 if semantic is not None and isinstance(found.verdict, Miss | Lead | Follow):
@@ -90,16 +108,20 @@ class Lookup:
             semantic, followed = None, True
 
     @asynccontextmanager
-    async def _exact(self, question: Question, leader: Leader | None) -> AsyncIterator[Boarded]:
+    async def _exact(self, question: Question, leader: Leader | None, tags: Sequence[str]) -> AsyncIterator[Boarded]:
         if self._single_flight is None or leader is None or bypass_reason(question) is not None:
-            yield Boarded(await self._found(question))
+            yield await self._found(question)
         else:
-            async with self._single_flight.boarded(exact_key(question), leader) as boarded:
+            selections = selections_of(question.model, question.model_revision, tags)
+            async with self._single_flight.boarded(exact_key(question), leader, selections) as boarded:
                 yield boarded
 
-    async def _found(self, question: Question) -> StoredAnswer | BypassReason | None:
-        reason = bypass_reason(question)
-        return await self._answers.get(exact_key(question)) if reason is None else reason
+    async def _found(self, question: Question) -> Boarded:
+        if (reason := bypass_reason(question)) is not None:
+            return Boarded(reason)
+        if (answer := await self._answers.get(exact_key(question))) is not None:
+            return Boarded(answer)
+        return Boarded(None, as_of=await self._answers.as_of(question.principal.organisation))
 
     def _verdict(self, question: Question, boarded: Boarded) -> Hit | Miss | Bypass | Lead | Follow:
         match boarded.verdict:

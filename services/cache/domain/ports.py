@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,31 +11,8 @@ from services.cache.domain.flight import Flight, Follow, Lead, Leader, Progress,
 from services.cache.domain.found import Hit, SemanticMiss
 from services.cache.domain.key import AnswerKey
 from services.cache.domain.model import Question, StoredAnswer, Tier
+from services.cache.domain.selection import Selection
 from services.cache.domain.served_hit import ServedHit
-
-
-@dataclass(frozen=True, slots=True)
-class Everything:
-    """All answers of an organisation."""
-
-
-@dataclass(frozen=True, slots=True)
-class OfModel:
-    """Those that a model gave, or one revision of it."""
-
-    model: str
-    # Empty: all of them.
-    revision: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class WithTag:
-    """Those that were stored with this tag."""
-
-    tag: str
-
-
-Selection = Everything | OfModel | WithTag
 
 
 class AnswerStore(Protocol):
@@ -53,10 +30,16 @@ class AnswerStore(Protocol):
         """
         ...
 
-    async def put(self, key: AnswerKey, answer: StoredAnswer, *, vector: bytes = b"") -> None:
+    async def as_of(self, organisation: str) -> int:
+        """Stands for what has been dropped of the organisation by now: the more, the higher; never 0."""
+        ...
+
+    async def put(self, key: AnswerKey, answer: StoredAnswer, *, as_of: int = 0, vector: bytes = b"") -> bool:
         """Stores it until `answer.expires_at`, in place of what was there. Of two at once, one stands, whole.
 
-        With a vector, the embedding of `answer.asked`, every replica's index learns of it.
+        `as_of` is from before its generation began. What a drop since then was about is not stored: False. Where it is
+        0, nobody knows when that was: it is taken for an hour ago. With a vector, the embedding of `answer.asked`,
+        every replica's index learns of it.
         """
         ...
 
@@ -258,16 +241,20 @@ News = Callable[[str, bool], None]
 class Flights(Protocol):
     """Who generates what, and what has come of it: shared by all replicas of the cache.
 
-    Of all who ask for one key at the same time one leads. A lead lasts `lease_seconds` from when it was taken or
-    renewed. Whatever is sent under a token that leads no more is not taken. Any call may raise SERVICE_UNAVAILABLE,
-    soon: then nothing is known, and the same call may be made again.
+    Of all who ask for one key at the same time one leads; another beside it, after a drop. A lead lasts `lease_seconds`
+    from when it was taken or renewed. Whatever is sent under a token that leads no more is not taken. Any call may
+    raise SERVICE_UNAVAILABLE, soon: then nothing is known, and the same call may be made again.
     """
 
     lease_seconds: float
 
-    async def board(self, flight: Flight, leader: Leader) -> StoredAnswer | Lead | Follow:
+    async def board(
+        self, flight: Flight, leader: Leader, selections: Collection[Selection]
+    ) -> StoredAnswer | Lead | Follow:
         """In one step: the answer where there is one; else this flight's lead where nobody has one; else who has it.
 
+        The selections are what its answer would belong to. Once one of those is dropped, or this answer is, its lead
+        stays what it is, to those who follow, and nobody else comes to follow it: whoever boards then leads anew.
         A leader that gets a follower is told so, on whichever replica it is; this replica, when there is news for one.
         """
         ...
@@ -284,7 +271,10 @@ class Flights(Protocol):
         ...
 
     async def give_back(self, flight: Flight) -> None:
-        """The lead is free; followers are told that there is no end to come. Nothing where it leads no more."""
+        """The lead is free; followers are told that there is no end to come. Nothing where it leads no more.
+
+        A flight that has not boarded yet will not lead any more: who gives it back may have asked and not been heard.
+        """
         ...
 
     async def progress(self, flight: Flight, *, after: int) -> Progress:

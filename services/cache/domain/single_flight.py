@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -19,6 +19,7 @@ from services.cache.domain.leading import Leading
 from services.cache.domain.model import StoredAnswer
 from services.cache.domain.ports import Flights
 from services.cache.domain.relay import Relay
+from services.cache.domain.selection import Selection
 from services.cache.domain.stats import FlightEvent, Stats
 
 # A lease bears the loss of several renewals.
@@ -31,6 +32,8 @@ class Boarded:
 
     verdict: StoredAnswer | BypassReason | Lead | Follow | None
     flight: Leading | Followed | None = None
+    # Where there is no answer: see AnswerStore.
+    as_of: int = 0
 
     @property
     def lost(self) -> bool:
@@ -39,10 +42,14 @@ class Boarded:
 
 @dataclass(slots=True)
 class _Asking:
-    """One asks for all who ask the same meanwhile."""
+    """Those who ask the same at once, one after the other; and what the last who asked was told, if it holds for all
+    who had come before it asked.
+    """
 
-    done: asyncio.Event = field(default_factory=asyncio.Event)
-    stored: bool = False
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    present: int = 0
+    times: int = 0
+    told: StoredAnswer | Follow | None = None
 
 
 class SingleFlight:
@@ -66,8 +73,6 @@ class SingleFlight:
         self._max_answer_bytes, self._max_followers, self._sleep = max_answer_bytes, max_followers, sleep
         self._led: dict[str, Leading] = {}
         self._followed: dict[str, Followed] = {}
-        # Of each question the flight that was boarded last.
-        self._followed_by_key: dict[AnswerKey, Followed] = {}
         self._asking: dict[AnswerKey, _Asking] = {}
 
     async def run(self) -> None:
@@ -77,47 +82,54 @@ class SingleFlight:
             both.create_task(self._keep_leading(), name="leases of flights")
 
     @asynccontextmanager
-    async def boarded(self, key: AnswerKey, leader: Leader) -> AsyncIterator[Boarded]:
+    async def boarded(
+        self, key: AnswerKey, leader: Leader, selections: Collection[Selection]
+    ) -> AsyncIterator[Boarded]:
         """The answer, or a lead, or whom to follow; None where there are too many followers. A lead that is not over is
         given back at the block's end, also where the caller was cancelled before it knew of it.
         """
-        boarded = await self._board(key, leader)
+        boarded = await self._board(key, leader, selections)
         match boarded:
             case Lead():
                 with self._leading(boarded.flight) as leading:
-                    yield Boarded(boarded, leading)
+                    yield Boarded(boarded, leading, boarded.as_of)
             case Follow() if self._stats.followers < self._max_followers:
                 with self._following(boarded) as followed:
-                    yield Boarded(boarded, followed)
+                    yield Boarded(boarded, followed, boarded.as_of)
             case Follow():
-                yield Boarded(None)
+                yield Boarded(None, as_of=boarded.as_of)
             case _:
                 yield Boarded(boarded)
 
-    async def _board(self, key: AnswerKey, leader: Leader) -> StoredAnswer | Lead | Follow:
+    async def _board(
+        self, key: AnswerKey, leader: Leader, selections: Collection[Selection]
+    ) -> StoredAnswer | Lead | Follow:
         """Of many who ask the same at once one asks Redis who leads, another whom to follow, and the rest go along.
 
-        An answer that is stored each reads for itself: what was read before it asked may have been dropped by then.
+        What was asked before somebody came does not hold for it: by then an answer may have been dropped, also one that
+        is being generated.
         """
-        while (asking := self._asking.get(key)) is not None:
-            await asking.done.wait()
-            if asking.stored:
-                return await self._asked(key, leader)
-        if (followed := self._followed_by_key.get(key)) is not None and not followed.over:
-            return followed.follow
-        asking = self._asking[key] = _Asking()
+        asking = self._asking.setdefault(key, _Asking())
+        came_after, asking.present = asking.times, asking.present + 1
         try:
-            boarded = await self._asked(key, leader)
-            asking.stored = isinstance(boarded, StoredAnswer)
-            return boarded
+            async with asking.turn:
+                if asking.told is None or asking.times == came_after:
+                    asking.told, asking.times = None, asking.times + 1
+                    boarded = await self._asked(key, leader, selections)
+                    asking.told = None if isinstance(boarded, Lead) else boarded
+                    return boarded
+                return asking.told
         finally:
-            del self._asking[key]
-            asking.done.set()
+            asking.present -= 1
+            if not asking.present:
+                del self._asking[key]
 
-    async def _asked(self, key: AnswerKey, leader: Leader) -> StoredAnswer | Lead | Follow:
+    async def _asked(
+        self, key: AnswerKey, leader: Leader, selections: Collection[Selection]
+    ) -> StoredAnswer | Lead | Follow:
         flight = Flight(key, uuid.uuid4().hex)
         try:
-            return await self._flights.board(flight, leader)
+            return await self._flights.board(flight, leader, selections)
         except (asyncio.CancelledError, TokenwayError):
             self._give_back(flight)
             raise
@@ -148,13 +160,11 @@ class SingleFlight:
     def _leave_followed(self, followed: Followed) -> None:
         flight = followed.follow.flight
         del self._followed[flight.token]
-        if self._followed_by_key.get(flight.key) is followed:
-            del self._followed_by_key[flight.key]
         followed.close()
 
     def _follow(self, follow: Follow) -> Followed:
         followed = Followed(flights=self._flights, follow=follow, clock=self._clock)
-        self._followed[follow.flight.token] = self._followed_by_key[follow.flight.key] = followed
+        self._followed[follow.flight.token] = followed
         followed.reader = self._background.begin(followed.read(), name="flight")
         return followed
 

@@ -54,6 +54,8 @@ class FillResult(StrEnum):
     FINISH_REASON = "finish_reason"
     TOOL_CALLS = "tool_calls"
     TOO_LARGE = "too_large"
+    # What it belongs to was dropped while it was generated.
+    INVALIDATED = "invalidated"
     UNKNOWN_FIELDS = BypassReason.UNKNOWN_FIELDS
     TEMPERATURE = BypassReason.TEMPERATURE
     SCOPE = BypassReason.SCOPE

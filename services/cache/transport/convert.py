@@ -16,7 +16,7 @@ from services.cache.domain.flight import Follow, Lead
 from services.cache.domain.found import Bypass, Found, Hit, Kind, LookupEvent, Miss, Publish, SharedEnd, SharedPieces
 from services.cache.domain.live_fill import Received
 from services.cache.domain.model import Principal, Question, Scope, Tier
-from services.cache.domain.ports import Everything, OfModel, Selection, WithTag
+from services.cache.domain.selection import Everything, OfModel, Selection, WithTag
 from services.cache.domain.stats import FillResult, SemanticResult, Verdict
 from services.cache.transport import convert_answer
 from tokenway.cache.v1 import cache_pb2 as pb
@@ -76,6 +76,15 @@ def tier_of(message: pb.LookupRequest | pb.ExplainRequest | pb.FillHeader) -> Ti
     return Tier(message.tier) if message.tier in _TIERS else Tier.EXACT
 
 
+def tags_of(message: pb.LookupRequest | pb.FillHeader) -> tuple[str, ...]:
+    """Each once; INVALID_REQUEST for what is no tag, or too many."""
+    place = "header.tags" if isinstance(message, pb.FillHeader) else "tags"
+    if len(message.tags) > MAX_TAGS:
+        raise invalid_request(FieldViolation(place, f"has {len(message.tags)} tags: give at most {MAX_TAGS}"))
+    tags = [_tag(each, f"{place}[{index}]") for index, each in enumerate(message.tags)]
+    return tuple(dict.fromkeys(tags))
+
+
 async def fill_events(requests: AsyncIterator[pb.FillRequest], *, traceparent: str) -> AsyncGenerator[Received]:
     """The events of a Fill, as they come."""
     async for request in requests:
@@ -132,6 +141,7 @@ def _found_to_proto(found: Found) -> pb.Found:
         verdict=_VERDICTS[type(found.verdict)],
         threshold=found.semantic.threshold if found.semantic else 0,
         semantic_pending=found.semantic_pending,
+        as_of=found.as_of,
     )
     match found.verdict:
         case Hit():
@@ -234,15 +244,13 @@ def _fill_order(header: pb.FillHeader, traceparent: str) -> FillOrder:
         raise invalid_request(
             FieldViolation("header.ttl", f"is {seconds:g} s: give above 0 and at most {MAX_TTL_SECONDS}")
         )
-    if len(header.tags) > MAX_TAGS:
-        raise invalid_request(FieldViolation("header.tags", f"has {len(header.tags)} tags: give at most {MAX_TAGS}"))
-    tags = [_tag(each, f"header.tags[{index}]") for index, each in enumerate(header.tags)]
     return FillOrder(
         question=question_of(header),
         request_id=header.request_id,
         ttl_seconds=seconds,
-        tags=tuple(dict.fromkeys(tags)),
+        tags=tags_of(header),
         traceparent=traceparent,
         tier=tier_of(header),
         lead_token=header.lead_token,
+        as_of=header.as_of,
     )

@@ -45,7 +45,10 @@ class CacheServicer:
         question, tier = convert.question_of(request), convert.tier_of(request)
         spans.tell_tier(tier)
         leader = Leader(call.request_id, spans.current_traceparent()) if request.single_flight else None
-        events = self._lookup.events(question, tier=tier, leader=leader)
+        if request.refresh:
+            events = self._lookup.refreshed(question)
+        else:
+            events = self._lookup.events(question, tier=tier, leader=leader, tags=convert.tags_of(request))
         async with aclosing(events):
             async for event in events:
                 self._hits.heard(event, question.principal, call.request_id)

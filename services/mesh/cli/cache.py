@@ -80,8 +80,8 @@ def invalidate(
 ) -> None:
     """Drop answers: all, those of a model or of one revision of it, or a label's.
 
-    They are generated anew when they are asked for. What the cache has learnt about wrong hits stays. An answer that is
-    being generated meanwhile may be stored afterwards.
+    They are generated anew when they are asked for, also those that are being generated meanwhile: whoever asked before
+    gets one of these, and nobody else. What the cache has learnt about wrong hits stays.
     """
     what: dict[str, Any] = {
         name: given for name, given in (("all", everything), ("model", model), ("tag", tag)) if given

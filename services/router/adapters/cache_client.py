@@ -54,8 +54,14 @@ class CacheClient:
         self._lookup_seconds, self._semantic_seconds = lookup_seconds, semantic_seconds
         self._log = structlog.get_logger("cache_client")
 
-    def lookup(self, question: CacheQuestion, *, single_flight: bool) -> CacheLookup:
-        request = pb.LookupRequest(question=_question(question), tier=question.tier, single_flight=single_flight)
+    def lookup(self, question: CacheQuestion, *, single_flight: bool, refresh: bool) -> CacheLookup:
+        request = pb.LookupRequest(
+            question=_question(question),
+            tier=question.tier,
+            single_flight=single_flight,
+            tags=_tags(question),
+            refresh=refresh,
+        )
         return CacheLookup(
             self._client.stream(_LOOKUP, request),
             question=_by_content(request, question),
@@ -71,16 +77,17 @@ class CacheClient:
         *,
         request_id: str,
         lead_token: str,
+        as_of: int,
         live: bool,
     ) -> None:
-        tags = [f"{key}={value}" for key, value in sorted(question.ask.labels.items())]
         header = pb.FillHeader(
             question=_question(question),
             request_id=request_id,
             ttl=_ttl(question),
-            tags=tags,
+            tags=_tags(question),
             tier=question.tier,
             lead_token=lead_token,
+            as_of=as_of,
         )
         timeout_seconds = _live_seconds() if live else _FILL_TIMEOUT_SECONDS
         try:
@@ -122,10 +129,15 @@ def _question(question: CacheQuestion) -> pb.Question:
     )
 
 
+def _tags(question: CacheQuestion) -> list[str]:
+    return [f"{key}={value}" for key, value in sorted(question.ask.labels.items())]
+
+
 def _by_content(request: pb.LookupRequest, question: CacheQuestion) -> bytes:
     """32 bytes, the same for requests that may share an answer, whoever of them asks."""
     asked = pb.LookupRequest()
     asked.CopyFrom(request)
+    asked.ClearField("tags")
     if question.policy.scope == "organisation":
         asked.question.principal.CopyFrom(principal_pb2.Principal(organisation=question.principal.organisation))
     return blake2b(asked.SerializeToString(deterministic=True), digest_size=32).digest()

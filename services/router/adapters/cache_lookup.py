@@ -48,6 +48,7 @@ class CacheLookup:
     ) -> None:
         self._call, self._question, self._lately = call, question, lately
         self._lookup_seconds, self._semantic_seconds = lookup_seconds, semantic_seconds
+        self.as_of = 0
         self._open = AsyncExitStack()
         self._messages = _Messages(_none())
         self._log = structlog.get_logger("cache_client")
@@ -86,6 +87,7 @@ class CacheLookup:
                 case "stored":
                     yield _shared_end(message.stored)
                 case "found":
+                    self._note(message.found)
                     yield _looked(message.found)
         raise TokenwayError(Reason.STREAM_BROKEN, "the cache ended an answer that was followed before its end")
 
@@ -114,7 +116,11 @@ class CacheLookup:
         message = await self._messages.within(seconds)
         if message is None or message.WhichOneof("event") != "found":
             raise TokenwayError(Reason.SERVICE_UNAVAILABLE, "the cache ended a look-up without its verdict")
+        self._note(message.found)
         return message.found
+
+    def _note(self, found: pb.Found) -> None:
+        self.as_of = found.as_of or self.as_of
 
 
 class _Messages:

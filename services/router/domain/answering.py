@@ -229,6 +229,7 @@ class Answering:
 
     async def _generated(self, looking: Looking | None, looked: Looked) -> AsyncGenerator[Started | Delta]:
         verdict = looked if isinstance(looked, CacheVerdict) else CacheVerdict.MISS
+        self._storing.as_of = 0 if looking is None else looking.as_of
         if isinstance(looked, Lead) and looking is not None:
             self._storing.lead(looked.token, request_id=self._request_id)
             self._leading = await self._open.enter_async_context(Leading(looking=looking, storing=self._storing))

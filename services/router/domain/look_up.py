@@ -19,10 +19,11 @@ class LookUp:
     async def found(self) -> tuple[Looking | None, Looked]:
         """What there is; what was open before is left. Nothing is looked up where nothing may be."""
         await self.leave()
-        if not self._storing.reads:
+        reads = self._storing.reads
+        if not reads and not self._storing.writes:
             return None, CacheVerdict.BYPASSED
         looking = await self._open.enter_async_context(
-            self._cache.lookup(self._question, single_flight=self._storing.single_flight)
+            self._cache.lookup(self._question, single_flight=self._storing.single_flight, refresh=not reads)
         )
         return looking, await looking.found()
 

@@ -144,6 +144,11 @@ SharedEvent = Delta | SharedEnd | Looked
 class Looking(Protocol):
     """One look-up that is open. Whoever leads keeps it so: to leave it is to give the lead back."""
 
+    @property
+    def as_of(self) -> int:
+        """What the cache knew to be invalidated when it was asked, for the fill; 0 where that is not known."""
+        ...
+
     async def found(self) -> Looked:
         """A whole answer, or why there is none; once. Fails open: a cache that errs or is slow says UNAVAILABLE."""
         ...
@@ -178,8 +183,13 @@ class AnswerFailed:
 class Cache(Protocol):
     """Answers that may be reused."""
 
-    def lookup(self, question: CacheQuestion, *, single_flight: bool) -> AbstractAsyncContextManager[Looking]:
-        """Looks while the block runs; leaving it ends the look-up. Neither fails. Nobody leads or follows unasked."""
+    def lookup(
+        self, question: CacheQuestion, *, single_flight: bool, refresh: bool
+    ) -> AbstractAsyncContextManager[Looking]:
+        """Looks while the block runs; leaving it ends the look-up. Neither fails. Nobody leads or follows unasked.
+
+        To `refresh` is to find nothing but `as_of`.
+        """
         ...
 
     async def fill(
@@ -189,9 +199,12 @@ class Cache(Protocol):
         *,
         request_id: str,
         lead_token: str,
+        as_of: int,
         live: bool,
     ) -> None:
         """Stores an answer that comes to its end, and ends the look-up of its leader. Fails open: nothing is raised.
+
+        Not where it was invalidated since `as_of`, which is of a look-up before it was generated.
 
         `live`: it takes as long as the answer does to come, and goes on to those who follow meanwhile.
         """

@@ -32,6 +32,8 @@ class Storing:
         self._news = asyncio.Event()
         self._filling: asyncio.Task[None] | None = None
         self._request_id = self._lead_token = ""
+        # Of the look-up before the answer was generated.
+        self.as_of = 0
         self._shares = self._begun = False
         mode, enabled = question.ask.cache_mode, question.policy.enabled
         self.reads = enabled and mode in READING
@@ -125,7 +127,12 @@ class Storing:
 
     def _fill(self, *, live: bool) -> None:
         filling = self._cache.fill(
-            self._question, self._all(), request_id=self._request_id, lead_token=self._lead_token, live=live
+            self._question,
+            self._all(),
+            request_id=self._request_id,
+            lead_token=self._lead_token,
+            as_of=self.as_of,
+            live=live,
         )
         self._filling = self._background.begin(filling, name="fill")
 

@@ -57,12 +57,17 @@ def question(
 
 
 def header(
-    asks: pb.Question | None = None, *, ttl_seconds: float = 60, tags: Sequence[str] = (), tier: int = 0
+    asks: pb.Question | None = None,
+    *,
+    ttl_seconds: float = 60,
+    tags: Sequence[str] = (),
+    tier: int = 0,
+    as_of: int = 0,
 ) -> pb.FillRequest:
     """To store an answer for a minute."""
     ttl = Duration()
     ttl.FromMilliseconds(int(ttl_seconds * 1000))
-    given = pb.FillHeader(question=asks or question(), request_id="req-1", ttl=ttl, tags=tags, tier=tier)
+    given = pb.FillHeader(question=asks or question(), request_id="req-1", ttl=ttl, tags=tags, tier=tier, as_of=as_of)
     return pb.FillRequest(header=given)
 
 
@@ -97,6 +102,11 @@ class Served:
         """The first event's."""
         events = await self.lookup(asks)
         return events[0].found.verdict
+
+    async def as_of(self, asks: pb.Question | None = None) -> int:
+        """What a lookup that finds nothing says of drops, for its fill."""
+        events = await self.lookup(asks)
+        return events[0].found.as_of
 
     async def fill(self, *events: pb.FillRequest) -> pb.FillResponse:
         """The events, and the end of the stream."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from libs.errors import Reason, TokenwayError
-from tests.rpc.cache.served import INVALIDATE, STOP, Served, delta, header, question
+from tests.rpc.cache.served import INVALIDATE, LOOKUP, STOP, Served, delta, header, question
 from tokenway.cache.v1 import cache_pb2 as pb
 
 
@@ -64,3 +64,32 @@ async def test_a_request_that_names_nothing_drops_nothing(
     assert caught.value.reason is Reason.INVALID_REQUEST
     assert [each.field for each in caught.value.fields] == [field]
     assert await filled.verdict() == pb.VERDICT_HIT
+
+
+@pytest.mark.parametrize(
+    ("request_", "stored"),
+    [
+        (pb.InvalidateRequest(organisation="acme", all=True), False),
+        (pb.InvalidateRequest(organisation="acme", model="small"), False),
+        (pb.InvalidateRequest(organisation="acme", tag="doc=1"), False),
+        (pb.InvalidateRequest(organisation="acme", model="large"), True),
+        (pb.InvalidateRequest(organisation="globex", all=True), True),
+    ],
+)
+async def test_an_answer_that_was_being_generated_is_not_stored_afterwards(
+    cache: Served, request_: pb.InvalidateRequest, stored: bool
+) -> None:
+    given = header(tags=["doc=1"], as_of=await cache.as_of())
+    await cache.unary(INVALIDATE, request_)
+    response = await cache.fill(given, delta("Hi"), STOP)
+    assert (response.stored, response.reason) == (stored, "" if stored else "invalidated")
+    assert await cache.verdict() == (pb.VERDICT_HIT if stored else pb.VERDICT_MISS)
+    assert (await cache.fill(header(as_of=await cache.as_of()), delta("Hi"), STOP)).stored
+
+
+async def test_who_refreshes_is_told_of_which_drops_and_finds_nothing(filled: Served) -> None:
+    await filled.unary(INVALIDATE, pb.InvalidateRequest(organisation="acme", model="large"))
+    async with filled.client.stream(LOOKUP, pb.LookupRequest(question=question(), refresh=True)) as stream:
+        [found] = [each.found async for each in stream]
+    assert (found.verdict, found.bypass_reason) == (pb.VERDICT_BYPASS, "refresh")
+    assert (await filled.fill(header(as_of=found.as_of), delta("Anew"), STOP)).stored

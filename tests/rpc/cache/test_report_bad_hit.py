@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from libs.errors import Reason, TokenwayError
-from tests.rpc.cache.served import GET_STATS, REPORT_BAD_HIT, STOP, Served, delta, header
+from tests.rpc.cache.served import GET_STATS, REPORT_BAD_HIT, STOP, Served, delta, header, question
 from tokenway.cache.v1 import cache_pb2 as pb
 from tokenway.common.v1 import principal_pb2
 
@@ -40,9 +40,17 @@ async def test_a_reported_answer_is_gone_and_counted_once(hit: Served) -> None:
 
 async def test_a_second_report_does_not_evict_the_answer_that_came_after(hit: Served) -> None:
     await report(hit)
-    await hit.fill(header(), delta("Better"), STOP)
+    await hit.fill(header(as_of=await hit.as_of()), delta("Better"), STOP)
     assert not await report(hit)
     assert await hit.verdict() == pb.VERDICT_HIT
+
+
+async def test_the_same_answer_that_was_being_generated_is_not_stored_after_the_report(hit: Served) -> None:
+    before = await hit.as_of(question("something else"))
+    await report(hit)
+    again = await hit.fill(header(as_of=before), delta("Hi"), STOP)
+    assert (again.stored, again.reason) == (False, "invalidated")
+    assert await hit.verdict() == pb.VERDICT_MISS
 
 
 async def test_an_answer_that_was_replaced_meanwhile_stays(hit: Served) -> None:

@@ -39,7 +39,8 @@ class Replica:
         self._client = client
 
     async def fill(self, asks: pb.Question = STORED) -> None:
-        events = (header(asks, tier=Tier.BALANCED), delta("Like", " so."), STOP)
+        as_of = (await self.found(asks)).as_of
+        events = (header(asks, tier=Tier.BALANCED, as_of=as_of), delta("Like", " so."), STOP)
 
         async def sent() -> AsyncIterator[pb.FillRequest]:
             for each in events:

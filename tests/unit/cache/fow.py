@@ -20,7 +20,8 @@ from services.cache.domain.key import exact_key, last_user_text
 from services.cache.domain.lexical_guard.guard import objection
 from services.cache.domain.meaning import Meanings
 from services.cache.domain.model import Question, Tier
-from services.cache.domain.ports import Encoder, Everything
+from services.cache.domain.ports import Encoder
+from services.cache.domain.selection import Everything
 from services.cache.domain.semantic import Semantic
 from services.cache.domain.stats import FillResult, Stats
 from tests.unit.cache.questions import STOP, asked, order, part, question, streamed

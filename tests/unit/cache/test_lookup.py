@@ -148,13 +148,15 @@ async def with_semantic(cache: Cache, found: SemanticMiss | None = None, *, seco
 
 
 OTHER = question(asked("Bye"))
+# Nothing was dropped yet.
+AS_OF = 1
 
 
 async def test_a_miss_says_that_the_semantic_tier_is_looking_before_it_has_found_anything(cache: Cache) -> None:
     like = await with_semantic(cache)
     like.ready.clear()
     async with aclosing(cache.lookup.events(OTHER, tier=Tier.STRICT)) as events:
-        assert await anext(events) == Found(Miss(), semantic_pending=True)
+        assert await anext(events) == Found(Miss(), semantic_pending=True, as_of=AS_OF)
         like.ready.set()
         assert await anext(events) == Found(like.found)  # type: ignore[arg-type]  # a hit
         assert [event async for event in events] == []
@@ -165,8 +167,8 @@ async def test_where_the_semantic_tier_has_nothing_the_exact_verdict_is_repeated
     nothing = SemanticMiss("guard", 0.9)
     await with_semantic(cache, nothing)
     assert await told(cache.lookup, OTHER, Tier.STRICT) == [
-        Found(Miss(), semantic_pending=True),
-        Found(Miss(), semantic=nothing),
+        Found(Miss(), semantic_pending=True, as_of=AS_OF),
+        Found(Miss(), semantic=nothing, as_of=AS_OF),
     ]
     assert cache.stats.counts().lookups[Verdict.MISS] == 1
 
@@ -175,7 +177,7 @@ async def test_a_semantic_tier_that_takes_too_long_is_not_waited_for(cache: Cach
     like = await with_semantic(cache, seconds=0)
     like.ready.clear()
     _, second = await told(cache.lookup, OTHER, Tier.STRICT)
-    assert second == Found(Miss(), semantic=SemanticMiss("late"))
+    assert second == Found(Miss(), semantic=SemanticMiss("late"), as_of=AS_OF)
 
 
 async def test_a_caller_that_does_not_wait_for_the_semantic_tier_had_a_miss(cache: Cache) -> None:

@@ -21,7 +21,7 @@ from services.cache.domain.found import Hit, Kind, SemanticMiss
 from services.cache.domain.key import exact_key
 from services.cache.domain.meaning import Meanings
 from services.cache.domain.model import Question, Tier
-from services.cache.domain.ports import Everything
+from services.cache.domain.selection import Everything
 from services.cache.domain.semantic import Semantic
 from services.cache.domain.stats import FillResult, SemanticResult, Stats
 from tests.unit.cache.questions import STOP, asked, order, part, question, streamed

@@ -21,6 +21,7 @@ from services.cache.domain.flight import Follow, Lead, Leader
 from services.cache.domain.found import Found, Hit, LookupEvent, Miss, Publish, SharedEnd, SharedPieces
 from services.cache.domain.live_fill import LiveFill, Received
 from services.cache.domain.lookup import Lookup
+from services.cache.domain.selection import Everything, OfModel
 from services.cache.domain.single_flight import SingleFlight
 from services.cache.domain.stats import FillResult, FlightEvent, Stats
 from tests.unit.cache.questions import CUT, STOP, order, part, question
@@ -29,11 +30,27 @@ END = b"the end"
 MAX_BYTES = 100
 
 
+class Counted(InMemoryFlights):
+    """How often it was asked who leads. A reply waits for `arrives`, after it was made."""
+
+    def __init__(self, sky: Sky) -> None:
+        super().__init__(sky)
+        self.asked, self.asked_once, self.arrives = 0, asyncio.Event(), asyncio.Event()
+        self.arrives.set()
+
+    async def board(self, *given: Any) -> Any:
+        self.asked += 1
+        reply = await super().board(*given)
+        self.asked_once.set()
+        await self.arrives.wait()
+        return reply
+
+
 class Replica:
     """One of the cache."""
 
     def __init__(self, sky: Sky, answers: InMemoryAnswers, clock: ManualClock, background: Background) -> None:
-        self.flights, self.stats = InMemoryFlights(sky), Stats()
+        self.flights, self.stats, self.answers = Counted(sky), Stats(), answers
         self.single_flight = SingleFlight(
             flights=self.flights,
             background=background,
@@ -100,9 +117,9 @@ def _of(event: LookupEvent) -> object:
 class Filling:
     """A leader's Fill, piece by piece."""
 
-    def __init__(self, replica: Replica, token: str) -> None:
+    def __init__(self, replica: Replica, token: str, *, as_of: int = 0) -> None:
         self._coming: asyncio.Queue[Received | None] = asyncio.Queue()
-        self._coming.put_nowait(Received(replace(order(), lead_token=token)))
+        self._coming.put_nowait(Received(replace(order(), lead_token=token, as_of=as_of)))
         self.result = asyncio.create_task(replica.fill.store(self._received()))
 
     def send(self, *pieces: bytes) -> None:
@@ -296,3 +313,49 @@ async def test_a_caller_that_leaves_while_it_asks_leads_nothing() -> None:
         leaving = Asker(one)
         await leaving.leave()
         assert isinstance(await Asker(two).until(Lead), Lead)
+
+
+async def test_of_many_who_ask_at_once_two_ask_for_all() -> None:
+    async with replicas() as (one, _, __):
+        one.flights.arrives.clear()
+        askers = [Asker(one) for _ in range(5)]
+        await one.flights.asked_once.wait()
+        one.flights.arrives.set()
+        for each in askers:
+            await each.until(Lead, Follow)
+        assert one.flights.asked == 2
+        for each in askers:
+            await each.leave()
+
+
+async def test_who_asks_after_a_drop_is_not_told_what_was_asked_before_it() -> None:
+    """Neither of a flight that this replica follows already, nor of one that is just being asked for."""
+    async with replicas() as (one, two, _):
+        old = Asker(one)
+        await old.token()
+        two.flights.arrives.clear()
+        early = Asker(two)
+        await two.flights.asked_once.wait()
+        await two.answers.drop("acme", Everything())
+        late = Asker(two)
+        await asyncio.sleep(0)
+        two.flights.arrives.set()
+        assert (await early.until(Follow)).leader == Leader("req-1")
+        assert isinstance(await late.until(Lead), Lead)
+        for each in (old, early, late):
+            await each.leave()
+
+
+async def test_what_is_generated_while_it_is_dropped_reaches_its_followers_and_is_not_stored() -> None:
+    async with replicas() as (one, two, _):
+        leader = Asker(one)
+        lead = await leader.until(Lead)
+        filling = Filling(one, lead.flight.token, as_of=lead.as_of)
+        follower = Asker(two)
+        await follower.until(Follow)
+        await two.answers.drop("acme", OfModel("small"))
+        filling.send(b"old")
+        filling.end()
+        assert await follower.until(SharedEnd) == SharedEnd(END)
+        assert await filling.result is FillResult.INVALIDATED
+        assert isinstance(await Asker(one).until(Lead), Lead)

@@ -29,7 +29,7 @@ from services.router.domain.answer import (
     Receipt,
 )
 from services.router.domain.answering import Tools
-from services.router.domain.ask import Ask
+from services.router.domain.ask import Ask, CacheMode
 from services.router.domain.cache_explanation import CacheExplanation
 from services.router.domain.generate import Caller, Generate, Policy
 from services.router.domain.guards.policy import Action, Direction, GuardPolicy, Pii, Verdict
@@ -59,6 +59,7 @@ from tokenway.common.v1.generation_pb2 import Delta
 
 SMALL, MEDIUM = TIERS[0], TIERS[1]
 AWAY = TokenwayError(Reason.SERVICE_UNAVAILABLE, "away")
+AS_OF = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,9 @@ class World:
     settle_after: asyncio.Event | None = None
     ledger: list[str] = field(default_factory=list)
     stored: list[tuple[str, int]] = field(default_factory=list)
+    # As the last one to store had it from its look-up, and whether that one was to refresh.
+    as_of: int = 0
+    refreshed: bool = False
     ended: list[Receipt] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
     warned_of: list[tuple[str, list[PassedLimit]]] = field(default_factory=list)
@@ -125,6 +129,7 @@ class World:
         """One that is open."""
 
         world: World
+        as_of: int = AS_OF
 
         async def found(self) -> Looked:
             return await self.world.looked_up()
@@ -169,8 +174,11 @@ class World:
                 yield each
 
     @asynccontextmanager
-    async def lookup(self, question: CacheQuestion, *, single_flight: bool) -> AsyncIterator[World.Lookup]:
+    async def lookup(
+        self, question: CacheQuestion, *, single_flight: bool, refresh: bool
+    ) -> AsyncIterator[World.Lookup]:
         self.open_streams += 1
+        self.refreshed = refresh
         try:
             yield World.Lookup(self)
         finally:
@@ -189,8 +197,8 @@ class World:
     async def explain(self, question: CacheQuestion) -> CacheExplanation:
         raise NotImplementedError
 
-    async def fill(self, question: CacheQuestion, answer: AsyncGenerator[Any], **_: Any) -> None:
-        tokens = 0
+    async def fill(self, question: CacheQuestion, answer: AsyncGenerator[Any], *, as_of: int, **_: Any) -> None:
+        tokens, self.as_of = 0, as_of
         async for each in answer:
             if isinstance(each, AnswerEnd):
                 self.stored.append((question.model.name, tokens))
@@ -312,6 +320,18 @@ async def test_an_answer_is_delivered_settled_and_stored() -> None:
     assert world.ledger == ["reserve", f"settle {SMALL.name} 2 FINISHED"]
     assert world.stored == [(SMALL.name, 2)]
     assert [each.outcome for each in world.ended] == [Outcome.FINISHED]
+
+
+async def test_an_answer_is_stored_with_what_its_look_up_knew_of_invalidations() -> None:
+    world = World()
+    await events(world)
+    assert (world.as_of, world.refreshed) == (AS_OF, False)
+
+
+async def test_who_refreshes_asks_the_cache_for_nothing_else() -> None:
+    world = World(found=CacheVerdict.BYPASSED)
+    await events(world, replace(ask(), cache_mode=CacheMode.REFRESH))
+    assert (world.as_of, world.refreshed) == (AS_OF, True)
 
 
 async def test_after_a_fallback_the_answer_is_stored_as_that_of_the_model_that_gave_it() -> None:

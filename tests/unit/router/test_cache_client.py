@@ -82,7 +82,7 @@ async def client(
 
 
 async def found(cache: CacheClient) -> Looked:
-    async with cache.lookup(QUESTION, single_flight=False) as looking:
+    async with cache.lookup(QUESTION, single_flight=False, refresh=False) as looking:
         return await looking.found()
 
 

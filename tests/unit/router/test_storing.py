@@ -32,6 +32,7 @@ class FillingCache:
         *,
         request_id: str,
         lead_token: str,
+        as_of: int,
         live: bool,
     ) -> None:
         come: list[Any] = []

@@ -61,5 +61,5 @@ async def test_a_stored_answer_with_an_unknown_ending_is_no_hit() -> None:
     )
     cache = CacheClient(client, lookup_seconds=1, semantic_seconds=1, clock=SystemClock())  # type: ignore[arg-type]
     question = CacheQuestion(ask(), TIERS[0], PRINCIPAL, CachePolicy())
-    async with cache.lookup(question, single_flight=False) as looking:
+    async with cache.lookup(question, single_flight=False, refresh=False) as looking:
         assert await looking.found() is CacheVerdict.UNAVAILABLE

@@ -3,9 +3,9 @@
 -- KEYS: the flight, its pieces. ARGV: token, number, pieces, 'end' or '', the end's message, how long the pieces are
 -- kept in ms, this replica's channel.
 
-local flight, pieces = KEYS[1], KEYS[2]
-local token, followed, number, leader = unpack(redis.call('HMGET', flight, 'token', 'followed', 'number', 'leader'))
-if token ~= ARGV[1] then
+local flight, pieces, token = KEYS[1], KEYS[2], ARGV[1]
+local leader, followed, number = unpack(redis.call('HMGET', flight, 'leader', 'followed', 'number'))
+if not leader then
   return 'lost'
 end
 

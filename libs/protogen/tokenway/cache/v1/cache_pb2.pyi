@@ -154,13 +154,21 @@ class LookupRequest(_message.Message):
     QUESTION_FIELD_NUMBER: _builtins.int
     SINGLE_FLIGHT_FIELD_NUMBER: _builtins.int
     TIER_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    REFRESH_FIELD_NUMBER: _builtins.int
     single_flight: _builtins.bool
     """Take over leadership of a miss, and follow another's generation."""
     tier: _builtins.int
     """The most that the semantic tier may do, as in the router's CacheControl.Tier; 0 or 1: exact only."""
+    refresh: _builtins.bool
+    """Whatever there is, it is to be generated anew: nothing is looked for, and the verdict is VERDICT_BYPASS."""
     @_builtins.property
     def question(self) -> Global___Question:
         """The question."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """With which the answer would be stored, as in FillHeader: whoever leads is not followed once they are invalidated."""
 
     def __init__(
         self,
@@ -168,10 +176,12 @@ class LookupRequest(_message.Message):
         question: Global___Question | None = ...,
         single_flight: _builtins.bool = ...,
         tier: _builtins.int = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+        refresh: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["question", b"question"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["question", b"question", "single_flight", b"single_flight", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["question", b"question", "refresh", b"refresh", "single_flight", b"single_flight", "tags", b"tags", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -191,10 +201,11 @@ class Found(_message.Message):
     LEAD_TOKEN_FIELD_NUMBER: _builtins.int
     ANSWER_FIELD_NUMBER: _builtins.int
     STORED_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
     """What was found."""
     bypass_reason: _builtins.str
-    """Why a question may not be cached, for spans: "temperature", "tools"."""
+    """Why a question may not be cached, for spans: "temperature", "scope"; or "refresh"."""
     threshold: _builtins.float
     """The cosine that the semantic tier demanded; 0 where it was not asked."""
     semantic_pending: _builtins.bool
@@ -203,6 +214,8 @@ class Found(_message.Message):
     """
     lead_token: _builtins.str
     """To a leader: names the generation that it leads, for its Fill."""
+    as_of: _builtins.int
+    """Of anything else: for the Fill of what is generated now. It stands for what had been invalidated when this was asked."""
     @_builtins.property
     def origin(self) -> _money_pb2.CachedFrom:
         """Where a hit came from."""
@@ -226,10 +239,11 @@ class Found(_message.Message):
         lead_token: _builtins.str = ...,
         answer: _generation_pb2.Delta | None = ...,
         stored: Global___Stored | None = ...,
+        as_of: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "origin", b"origin", "stored", b"stored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "bypass_reason", b"bypass_reason", "lead_token", b"lead_token", "origin", b"origin", "semantic_pending", b"semantic_pending", "stored", b"stored", "threshold", b"threshold", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "as_of", b"as_of", "bypass_reason", b"bypass_reason", "lead_token", b"lead_token", "origin", b"origin", "semantic_pending", b"semantic_pending", "stored", b"stored", "threshold", b"threshold", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -342,6 +356,7 @@ class FillHeader(_message.Message):
     TAGS_FIELD_NUMBER: _builtins.int
     LEAD_TOKEN_FIELD_NUMBER: _builtins.int
     TIER_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request that generated the answer."""
     lead_token: _builtins.str
@@ -350,6 +365,10 @@ class FillHeader(_message.Message):
     """
     tier: _builtins.int
     """The most that the semantic tier may make of the answer, as in LookupRequest: 0 or 1: exact questions alone find it."""
+    as_of: _builtins.int
+    """What Found said before the generation began: what was invalidated since is not stored. 0, where nothing was found
+    in time: whatever was invalidated within the last hour is not.
+    """
     @_builtins.property
     def question(self) -> Global___Question:
         """The question, the same as in the lookup."""
@@ -371,10 +390,11 @@ class FillHeader(_message.Message):
         tags: _abc.Iterable[_builtins.str] | None = ...,
         lead_token: _builtins.str = ...,
         tier: _builtins.int = ...,
+        as_of: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["question", b"question", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lead_token", b"lead_token", "question", b"question", "request_id", b"request_id", "tags", b"tags", "tier", b"tier", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "lead_token", b"lead_token", "question", b"question", "request_id", b"request_id", "tags", b"tags", "tier", b"tier", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -454,7 +474,7 @@ class FillResponse(_message.Message):
     stored: _builtins.bool
     """True when it is stored."""
     reason: _builtins.str
-    """Why not: "finish_reason", "tool_calls", "too_large"."""
+    """Why not: "finish_reason", "tool_calls", "too_large", "invalidated"."""
     def __init__(
         self,
         *,
