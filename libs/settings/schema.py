@@ -142,9 +142,6 @@ class Budget(InnerService):
     listen: Address = "127.0.0.1:50053"
     lease_seconds: Seconds = Field(default=60, ge=1, description="how long a silent router keeps its lease")
     first_lease_tokens: int = Field(default=256, ge=1, description="output tokens reserved before the first token")
-    near_limit_factor: int = Field(
-        default=8, ge=1, description="reserve the whole answer when less than this many are left"
-    )
     sweep_seconds: Seconds = 5
     receipt_days: int = Field(default=35, ge=2, le=3_650, description="older receipts become sums")
     receipts_export_dir: str | None = Field(

@@ -65,17 +65,10 @@ class InMemoryCounters:
         return list(bookings_in(self._held(organisation), counted))
 
     def limits_of(self, principal: Principal) -> list[Limit]:
-        """In the order in which they are looked at: money by the calendar first, the others as they were set."""
-        accounts, limits = principal.accounts(), list(self._limits.get(principal.organisation, {}).values())
-        counted = [counted_by(each) for each in limits]
-
-        def order(limit: Limit) -> tuple[int, int, int]:
-            account = accounts.index(limit.account)
-            if limit.kind is Kind.MONEY and limit.window in WINDOWS:
-                return 0, WINDOWS.index(limit.window), account
-            return 1, account, counted.index(counted_by(limit))
-
-        return sorted((each for each in limits if each.account in accounts), key=order)
+        """In the order in which they are looked at: by account, then as they were set."""
+        accounts = principal.accounts()
+        limits = (each for each in self._limits.get(principal.organisation, {}).values() if each.account in accounts)
+        return sorted(limits, key=lambda limit: accounts.index(limit.account))
 
     def touched(self, principal: Principal) -> tuple[Counted, ...]:
         """Where the first part of a request is counted."""

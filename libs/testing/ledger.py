@@ -43,6 +43,8 @@ class InMemoryLedger:
         if existing:
             return self._lease(existing, now, self._passed(existing, now))
         replaced = self._find(organisation, reservation.replaces, now) if reservation.replaces else None
+        if replaced and replaced.asked.principal.accounts() != reservation.principal.accounts():
+            replaced = None
         expires_ms = now + int(self._policy.lifetime_seconds * 1000)
         held = Held(reservation, 0, part_ms=now, expires_ms=expires_ms)
         forgotten = self._held.pop((organisation, reservation.id), None)
@@ -184,22 +186,11 @@ class InMemoryLedger:
             replaced.give_back()
         else:
             held.counted = self._counters.touched(principal)
-        held.leased = self._first_lease_tokens(held, now)
+        held.leased = min(held.asked.want_output_tokens, held.asked.max_output_tokens)
         held.reserve(held.leased)
         held.book({Kind.REQUESTS: 0 if replaced else 1}, now)
         if replaced and replaced.state == "open":
             replaced.released = returned.get(Kind.MONEY, 0)
-
-    def _first_lease_tokens(self, held: Held, now: int) -> int:
-        asked = held.asked
-        worst = {Kind.MONEY: held.cost_at(asked.max_output_tokens), Kind.OUTPUT_TOKENS: asked.max_output_tokens}
-        near_limit = any(
-            room_in(self._counters.state(asked.principal.organisation, limit, now, wanted=True))
-            < self._policy.near_limit_factor * worst[limit.kind]
-            for limit in self._counters.limits_of(asked.principal)
-            if limit.kind in worst and not limit.soft
-        )
-        return asked.max_output_tokens if near_limit else min(asked.want_output_tokens, asked.max_output_tokens)
 
     def _extend(self, held: Held, extension: Extension, now: int) -> None:
         held.book(held.used_of(extension.used), now)

@@ -17,6 +17,9 @@ from services.budget.domain.receipt import Outcome, Receipt
 from services.budget.domain.spend import Spender, Spent
 from services.budget.domain.windows import BUCKETS, Window, bucket_seconds, period
 
+# A reservation is packed as only a script can read it.
+_UNPACKED = "return cjson.encode(cmsgpack.unpack(redis.call('GET', KEYS[1])))"
+
 
 class RedisBooks:
     """Reads only."""
@@ -35,10 +38,10 @@ class RedisBooks:
     def counters(self, organisation: str) -> dict[tuple[str, str, str], tuple[int, int]]:
         """Spent and reserved by account, window and the window's id."""
         found = {}
-        for key in self._redis.scan_iter(f"tw:{{{organisation}}}:spend:*"):
-            scope, subject, window, identity = key.split(":", 3)[3].split(":")
-            stands = self._redis.hgetall(key)
-            found[f"{scope}:{subject}", window, identity] = _spent_and_reserved(stands)
+        for key in self._redis.scan_iter(f"tw:{{{organisation}}}:spent:*"):
+            _, _, _, window, identity = key.split(":")
+            for account, stands in self._redis.hgetall(key).items():
+                found[account, window, identity] = _pair(stands)
         return found
 
     def used_and_reserved(
@@ -47,8 +50,8 @@ class RedisBooks:
         """The counter at that moment; of money, of the calendar's window in which it lies."""
         if kind is not Kind.MONEY:
             return _rate(self._redis.hgetall(f"tw:{{{organisation}}}:rate:{account}:{window}:{kind}"), window, at_ms)
-        key = f"tw:{{{organisation}}}:spend:{account}:{window}:{period(window, at_ms // 1000).id}"
-        return _spent_and_reserved(self._redis.hgetall(key))
+        page = f"tw:{{{organisation}}}:spent:{window}:{period(window, at_ms // 1000).id}"
+        return _pair(self._redis.hget(page, str(account)) or "0 0")
 
     def sliding(self, organisation: str) -> Iterator[tuple[int, dict[int, int]]]:
         """Of each sliding counter the sum that is kept, and its buckets."""
@@ -66,9 +69,8 @@ class RedisBooks:
         """What each counter must have spent, by the receipts and by what open reservations have booked."""
         prefix = f"tw:{{{organisation}}}:"
         entries = [entry for _, entry in self._redis.xrange(prefix + "receipts")]
-        for each in self.open_leases(organisation):
-            opened = self._redis.hgetall(f"{prefix}reservation:{each}")
-            entries.append(opened | json.loads(opened["asked"]))
+        opened = (self._redis.eval(_UNPACKED, 1, f"{prefix}reserved:{each}") for each in self.open_leases(organisation))
+        entries += map(json.loads, opened)
         spent: Counter[tuple[str, str, str]] = Counter()
         for entry in entries:
             for booking in entry["bookings"].split():
@@ -92,6 +94,11 @@ class RedisBooks:
     def open_leases(self, organisation: str) -> list[str]:
         """The reservations that are open, or overdue and not found yet."""
         return list(self._redis.zrange(f"tw:{{{organisation}}}:leases", 0, -1))
+
+
+def _pair(stands: str) -> tuple[int, int]:
+    spent, reserved = stands.split()
+    return int(spent), int(reserved)
 
 
 def _spent_and_reserved(counter: dict[str, str]) -> tuple[int, int]:

@@ -52,7 +52,7 @@ class BudgetConfig:
             redis_url=settings.stores.redis_url,
             metrics_listen=budget.metrics,
             drain_seconds=budget.drain_seconds,
-            lease=LeasePolicy(budget.lease_seconds, budget.near_limit_factor),
+            lease=LeasePolicy(budget.lease_seconds),
             first_lease_tokens=budget.first_lease_tokens,
             sweep_seconds=budget.sweep_seconds,
             receipt_days=budget.receipt_days,

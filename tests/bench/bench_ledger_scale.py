@@ -168,7 +168,7 @@ class Scale:
         receipts = int(await self._redis.xlen(key_of(_LONG, "receipts")))
         stream, index = [await self._bytes(key_of(_LONG, each)) for each in ("receipts", "requests")]
         entries: Any = await self._redis.xrevrange(key_of(_LONG, "receipts"), count=_SAMPLED)
-        names = [key_of(_LONG, f"reservation:{fields['reservation_id']}") for _, fields in entries]
+        names = [key_of(_LONG, f"reserved:{fields['reservation_id']}") for _, fields in entries]
         reservations = [await self._bytes(each) for each in names]
         return stream // receipts, index // receipts, round(statistics.mean(reservations))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +96,7 @@ def _of(client: Any, organisation: str) -> Books:
     return Books(
         organisation,
         receipts={fields["reservation_id"]: _booked(fields) for _, fields in entries},
-        counters=tuple(_stand(client, key, prefix + "spend:") for key in client.scan_iter(prefix + "spend:*")),
+        counters=tuple(each for key in client.scan_iter(prefix + "spent:*") for each in _stands(client, key)),
         open_leases=client.zcard(prefix + "leases"),
     )
 
@@ -112,7 +112,8 @@ def _booked(fields: Mapping[str, str]) -> Booked:
     )
 
 
-def _stand(client: Any, key: str, prefix: str) -> Stand:
-    account, window, window_id = key.removeprefix(prefix).rsplit(":", 2)
-    spent, reserved = client.hmget(key, "spent", "reserved")
-    return Stand(account, window, window_id, int(spent or 0), int(reserved or 0))
+def _stands(client: Any, page: str) -> Iterator[Stand]:
+    _, window, window_id = page.rsplit(":", 2)
+    for account, stands in client.hgetall(page).items():
+        spent, reserved = map(int, stands.split())
+        yield Stand(account, window, window_id, spent, reserved)

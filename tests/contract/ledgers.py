@@ -31,7 +31,7 @@ from services.budget.domain.ports import Ledger
 from services.budget.domain.receipt import Receipt
 from services.budget.domain.windows import Window
 
-POLICY = LeasePolicy(lifetime_seconds=60, near_limit_factor=8)
+POLICY = LeasePolicy(lifetime_seconds=60)
 
 
 class Books(Protocol):

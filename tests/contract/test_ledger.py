@@ -14,6 +14,7 @@ from services.budget.domain.lease import Extension, Reservation, ReservationId
 from services.budget.domain.limits import WINDOWS, Account, BudgetState, Kind, Limit, LimitName, Principal, Scope
 from services.budget.domain.ports import Ledger, Swept
 from services.budget.domain.receipt import Outcome, Receipt, ReceiptPage, ReceiptQuery, Settlement
+from services.budget.domain.verification import Difference
 from services.budget.domain.windows import Window
 from tests.contract.ledgers import Tried, ms
 
@@ -77,7 +78,7 @@ async def limit(
 
 async def spend(tried: Tried, micro_usd: int) -> None:
     """One request that has ended."""
-    request = asked()
+    request = asked(want=1_000)
     await tried.ledger.reserve(request)
     await tried.ledger.settle(settled(request, used(micro_usd - 10)))
 
@@ -110,27 +111,16 @@ async def test_far_from_its_limits_a_request_gets_a_small_lease(tried: Tried) ->
             assert stands(tried, account=account, window=window) == (0, 110)
 
 
-async def test_near_a_limit_the_whole_answer_is_reserved(tried: Tried) -> None:
-    # Worst case 1,010, of which a lease holds 110, and the other 900 may be wanted; 8 × 1,010 = 8,080.
-    await limit(tried.ledger, 8_080 + 1_010)
-
-    far = [await tried.ledger.reserve(asked()) for _ in range(2)]
-    near = await tried.ledger.reserve(asked())
-
-    assert [(each.output_tokens, each.whole) for each in far] == [(100, False), (100, False)]
-    assert (near.output_tokens, near.whole, near.reserved_micro_usd) == (1_000, True, 1_010)
-
-
 @pytest.mark.parametrize("kind", [Kind.MONEY, Kind.OUTPUT_TOKENS])
 async def test_of_long_answers_that_begin_at_once_as_many_are_let_in_as_can_end(tried: Tried, kind: Kind) -> None:
-    # Room for exactly ten: the first are far from the limit, and get small leases.
+    # Room for exactly ten, of which small leases hold a tenth.
     await limit(tried.ledger, 10 * (1_010 if kind is Kind.MONEY else 1_000), kind=kind)
     given = [asked() for _ in range(10)]
     leases = [await tried.ledger.reserve(each) for each in given]
 
     error = await refused(tried.ledger.reserve(asked()), Reason.BUDGET_EXCEEDED)
 
-    assert {each.whole for each in leases} == {True, False}
+    assert {each.whole for each in leases} == {False}
     assert error.retry_after_seconds == 1
     state = error.metadata
     assert int(state["used"]) + int(state["reserved"]) + int(state["needed"]) > int(state["limit"])
@@ -260,7 +250,7 @@ async def test_a_request_that_passes_one_limit_is_refused_by_it_and_reserves_now
         for each in (Window.HOUR, Window.DAY, Window.MONTH):
             await limit(tried.ledger, HUGE, account=every, window=each)
     await limit(tried.ledger, 1_500, account=account, window=window)
-    first = asked()
+    first = asked(want=1_000)
     await tried.ledger.reserve(first)
     await tried.ledger.settle(settled(first, used(490)))
 
@@ -300,7 +290,7 @@ async def test_what_open_requests_hold_may_come_back_long_before_the_window_ends
 ) -> None:
     await limit(tried.ledger, 1_500)
     tried.clock.advance(45 * 60 - before_the_end)
-    first = asked()
+    first = asked(want=1_000)
     await tried.ledger.reserve(first)
 
     error = await refused(tried.ledger.reserve(asked()), Reason.BUDGET_EXCEEDED)
@@ -308,7 +298,7 @@ async def test_what_open_requests_hold_may_come_back_long_before_the_window_ends
 
     assert error.retry_after_seconds == seconds
     assert "open requests may give some of that back: try again in 1 s" in error.message
-    assert (await tried.ledger.reserve(asked())).whole
+    assert (await tried.ledger.reserve(asked(want=1_000))).whole
 
 
 async def test_what_can_never_fit_is_not_asked_to_try_again(tried: Tried) -> None:
@@ -360,7 +350,7 @@ async def test_a_limit_of_nothing_refuses_all_that_costs(tried: Tried) -> None:
 async def test_the_last_micro_dollar_can_be_spent(tried: Tried) -> None:
     await limit(tried.ledger, 1_010)
 
-    assert (await tried.ledger.reserve(asked(max_input=10, most=1_000))).whole
+    assert (await tried.ledger.reserve(asked(max_input=10, want=1_000, most=1_000))).whole
 
 
 async def test_a_repeated_reserve_answers_the_same_and_reserves_once(tried: Tried) -> None:
@@ -433,10 +423,10 @@ async def test_a_lowered_limit_refuses_what_is_new_and_breaks_no_lease(tried: Tr
 
 async def test_a_fallback_fits_where_the_first_reservation_goes_out(tried: Tried) -> None:
     await limit(tried.ledger, 1_100)
-    first = asked()
+    first = asked(want=1_000)
     await tried.ledger.reserve(first)
 
-    second = asked(max_input=100, replaces=first.id)
+    second = asked(max_input=100, want=1_000, replaces=first.id)
     lease = await tried.ledger.reserve(second)
 
     assert (lease.whole, lease.reserved_micro_usd) == (True, 1_100)
@@ -448,7 +438,7 @@ async def test_a_fallback_fits_where_the_first_reservation_goes_out(tried: Tried
 
 async def test_a_fallback_that_does_not_fit_leaves_the_first_reservation_as_it_was(tried: Tried) -> None:
     await limit(tried.ledger, 1_100)
-    first = asked()
+    first = asked(want=1_000)
     await tried.ledger.reserve(first)
 
     error = await refused(tried.ledger.reserve(asked(max_input=101, replaces=first.id)), Reason.BUDGET_EXCEEDED)
@@ -457,6 +447,20 @@ async def test_a_fallback_that_does_not_fit_leaves_the_first_reservation_as_it_w
     assert stands(tried) == (0, 1_010)
     assert tried.books.receipts("acme") == []
     assert (await tried.ledger.extend(extended(first, 1, used(5)))).output_tokens == 1_000
+
+
+async def test_a_reservation_of_other_accounts_is_not_replaced(tried: Tried) -> None:
+    for kind in (Kind.REQUESTS, Kind.CONCURRENCY):
+        await limit(tried.ledger, 9, account=Account(Scope.USER, "ada.l"), window=Window.TOTAL, kind=kind)
+    of_a_user = asked()
+    await tried.ledger.reserve(of_a_user)
+
+    await tried.ledger.reserve(asked(principal=Principal(key_id="ada", organisation="acme"), replaces=of_a_user.id))
+
+    assert stands(tried) == (0, 220)
+    assert tried.books.receipts("acme") == []
+    found = tried.bookkeeper.verify("acme")
+    assert [each async for each in found if isinstance(each, Difference)] == []
 
 
 async def test_a_fallback_after_an_hour_has_ended_returns_what_the_old_hour_held(tried: Tried) -> None:
@@ -863,7 +867,7 @@ async def test_a_clock_that_steps_back_opens_no_window_anew(tried: Tried) -> Non
 async def test_a_new_window_begins_with_nothing_spent(tried: Tried) -> None:
     tried.clock.now_ms = ms("2024-02-28T10:59:00")
     await limit(tried.ledger, 1_010)
-    first = asked()
+    first = asked(want=1_000)
     await tried.ledger.reserve(first)
     await tried.ledger.settle(settled(first, used(1_000)))
     error = await refused(tried.ledger.reserve(asked()), Reason.BUDGET_EXCEEDED)
@@ -871,7 +875,7 @@ async def test_a_new_window_begins_with_nothing_spent(tried: Tried) -> None:
 
     tried.clock.advance(error.retry_after_seconds)
 
-    assert (await tried.ledger.reserve(asked())).whole
+    assert (await tried.ledger.reserve(asked(want=1_000))).whole
 
 
 # Usage and limits

@@ -58,7 +58,7 @@ async def test_a_limit_of_any_scope_kind_and_window_refuses_and_says_which(
     # As much as the first takes and the second does not find any more.
     most = {Kind.MONEY: 1_500, Kind.INPUT_TOKENS: 15, Kind.OUTPUT_TOKENS: 1_500}.get(kind, 1)
     await limit(tried.ledger, most, account=account, window=window, kind=kind)
-    await tried.ledger.reserve(asked())
+    await tried.ledger.reserve(asked(want=1_000))
 
     error = await exceeded(tried.ledger)
 
@@ -216,7 +216,7 @@ async def test_a_refusal_says_when_enough_has_left_and_no_sooner(tried: Tried) -
         "key ada: 300 of 1300 output tokens in this minute, and this request needs 1200; next in 41 s"
     )
     tried.clock.advance(41)
-    assert (await tried.ledger.reserve(asked(most=1_200))).whole
+    assert (await tried.ledger.reserve(asked(want=1_200, most=1_200))).whole
 
 
 async def test_what_is_only_reserved_of_a_rate_may_come_back_at_any_moment(tried: Tried) -> None:
@@ -333,17 +333,6 @@ async def test_an_extend_is_refused_by_a_limit_of_tokens_and_changes_nothing(tri
     assert error.metadata["kind"] == "output_tokens"
     assert stands(tried, kind=Kind.OUTPUT_TOKENS) == (0, 0)
     assert (await tried.ledger.reserve(reservation)).output_tokens == 100
-
-
-async def test_near_a_limit_of_output_tokens_the_whole_answer_is_reserved(tried: Tried) -> None:
-    # The most is 1,000; 8 × 1,000 = 8,000.
-    await limit(tried.ledger, 9_000, kind=Kind.OUTPUT_TOKENS)
-
-    far = [await tried.ledger.reserve(asked()) for _ in range(2)]
-    near = await tried.ledger.reserve(asked())
-
-    assert [each.output_tokens for each in far] == [100, 100]
-    assert (near.output_tokens, near.whole) == (1_000, True)
 
 
 async def test_what_is_presumed_counts_when_it_is_and_a_late_word_lowers_it_there(tried: Tried) -> None:
@@ -489,12 +478,6 @@ async def test_a_soft_limit_warns_of_each_request_beyond_it_and_refuses_none(tri
         BudgetState(Limit(KEY, Window.HOUR, 300, soft=True), 0, 330, ends),
         BudgetState(requests, 3, 0, None),
     }
-
-
-async def test_a_soft_limit_makes_no_lease_whole(tried: Tried) -> None:
-    await limit(tried.ledger, 1, soft=True)
-
-    assert not (await tried.ledger.reserve(asked())).whole
 
 
 async def test_a_repeated_reserve_warns_again(tried: Tried) -> None:

@@ -21,7 +21,7 @@ from tests.contract.ledgers import POLICY, Tried, in_redis
 from tests.contract.test_bookkeeper import ended, verified
 from tests.contract.test_ledger import ADA, BOB, KEY, asked, extended, settled, used
 
-COUNTER = "tw:{acme}:spend:key:ada:day:20240228"
+PAGE = "tw:{acme}:spent:day:20240228"
 RECEIPTS = "tw:{acme}:receipts"
 DAY = "tw:{acme}:days:20240228"
 OF_ADA = "ada\nada.l\ncompilers\nllama-3-7b"
@@ -55,8 +55,7 @@ async def names(tried: Tried) -> list[str]:
 async def test_a_counter_that_somebody_changed_is_found_and_named(tried: Tried, raw: Any) -> None:
     await ended(tried)
     await tried.ledger.reserve(asked())
-    raw.hincrby(COUNTER, "spent", 7)
-    raw.hincrby(COUNTER, "reserved", -10)
+    raw.hset(PAGE, "key:ada", "22 100")
 
     found, _ = await verified(tried)
 
@@ -68,8 +67,8 @@ async def test_a_counter_that_somebody_changed_is_found_and_named(tried: Tried, 
 
 async def test_a_counter_without_a_reason_and_one_that_is_gone_are_found(tried: Tried, raw: Any) -> None:
     await ended(tried)
-    raw.delete(COUNTER)
-    raw.hincrby("tw:{acme}:spend:key:nobody:month:202402", "spent", 3)
+    raw.hdel(PAGE, "key:ada")
+    raw.hset("tw:{acme}:spent:month:202402", "key:nobody", "3 0")
 
     assert await names(tried) == ["key:ada day 20240228 spent", "key:nobody month 202402 spent"]
 
@@ -99,7 +98,7 @@ async def test_a_day_that_somebody_changed_is_found_and_named(tried: Tried, raw:
 async def test_a_reservation_that_was_deleted_is_found(tried: Tried, raw: Any) -> None:
     reservation = asked()
     await tried.ledger.reserve(reservation)
-    raw.delete(f"tw:{{acme}}:reservation:{reservation.id}")
+    raw.delete(f"tw:{{acme}}:reserved:{reservation.id}")
 
     assert "key:ada day 20240228 reserved" in await names(tried)
 
@@ -121,8 +120,6 @@ async def limited(tried: Tried) -> None:
         ("rate:team:compilers:day:output_tokens", "reserved", "team:compilers output_tokens day reserved"),
         ("rate:organisation::total:concurrency", "reserved", "organisation concurrency total reserved"),
         ("rate:key:nobody:hour:input_tokens", "spent", "key:nobody input_tokens hour used, by its parts"),
-        ("spend:key:ada:minute:20240228T1015", "spent", "key:ada minute 20240228T1015 spent"),
-        ("spend:key:ada:minute:20240228T1015", "reserved", "key:ada minute 20240228T1015 reserved"),
     ],
 )
 async def test_what_is_counted_for_a_limit_alone_is_held_against_the_ledger_too(
@@ -135,6 +132,20 @@ async def test_what_is_counted_for_a_limit_alone_is_held_against_the_ledger_too(
     raw.hincrby(f"tw:{{acme}}:{name}", field, 7)
 
     assert await names(tried) == [expected]
+
+
+@pytest.mark.parametrize(("stands", "name"), [("22 110", "spent"), ("15 117", "reserved")])
+async def test_money_by_the_minute_is_held_against_the_ledger_too(
+    tried: Tried, raw: Any, stands: str, name: str
+) -> None:
+    await limited(tried)
+    await ended(tried)
+    await tried.ledger.reserve(asked())
+    assert await names(tried) == []
+    assert raw.hget("tw:{acme}:spent:minute:20240228T1015", "key:ada") == "15 110"
+    raw.hset("tw:{acme}:spent:minute:20240228T1015", "key:ada", stands)
+
+    assert await names(tried) == [f"key:ada minute 20240228T1015 {name}"]
 
 
 async def test_a_bucket_that_somebody_changed_is_found(tried: Tried, raw: Any) -> None:
@@ -214,7 +225,7 @@ async def test_counters_that_outlive_their_receipts_add_up_with_the_checkpoint(t
         await ended(tried)
     tried.clock.advance(86_000)
     await tried.ledger.settle(settled(reservation, used(5)))  # a correction, in the counters of the day before
-    for name in raw.keys("tw:{acme}:spend:*"):
+    for name in raw.keys("tw:{acme}:spent:*"):
         raw.persist(name)  # as if they were totals
     tried.clock.advance(34.5 * 86_400)
 
@@ -263,8 +274,9 @@ async def test_it_finds_nothing_while_requests_go_on_and_receipts_are_trimmed(tr
 
 # A line of a script, and the same with a mistake.
 MUTANTS = [
-    ("counters", "'spent', counter.spent)", "'spent', counter.spent + 1)"),
-    ("counters", "'reserved', counter.reserved)", "'reserved', 0)"),
+    ("counters", "page.used[i] + page.spent,", "page.used[i] + page.spent + 1,"),
+    ("counters", "page.held[i] + page.reserved)", "page.held[i])"),
+    ("counters", "page.spent = page.spent + spent", "page.spent = spent"),
     ("days", "measures[COST] = measures[COST] + money", "measures[COST] = money"),
     ("days", "measures[i] = measures[i] + before", "measures[i] = before"),
     ("reservations", "  write_receipt(record, record.bookings)\n", "\n"),
@@ -275,12 +287,13 @@ MUTANTS = [
     ("giving_back", "    write(draft, now)\n", "\n"),
     ("trim", "  add_to_checkpoint(receipt, now)\n", "\n"),
     ("trim", "  add_to_counters(receipt)\n", "\n"),
-    ("sliding", "bucket, counter.spent)", "bucket, counter.spent + 1)"),
-    ("sliding", "math.floor(counter.booked_ms / counter.bucket_ms)", "counter.oldest"),
-    ("counters", "'reserved', counter.reserved)\n  end\n  redis", "'reserved', 0)\n  end\n  redis"),
-    ("wanted", "sum(of[account].adds, more)", "more"),
+    ("sliding", "bucket, page.spent)", "bucket, page.spent + 1)"),
+    ("sliding", "math.floor(page.booked_ms / page.bucket_ms)", "page.oldest"),
+    ("sliding", "= page.held[1] + page.reserved", "= page.held[1]"),
+    ("wanted", "wanted.money + more.money", "more.money"),
+    ("wanted", "wanted.output_tokens + more.output_tokens", "more.output_tokens"),
     ("reservations", "  want(record.accounts, negative(record.wanted))\n", "\n"),
-    ("reservations", "  want(record.accounts, record.wanted)\n", "\n"),
+    ("reservations", "  want(record.accounts, record.wanted)\n", "  want(record.accounts, NOTHING)\n"),
     ("notes", "math.floor(booked_ms / 1000)", "math.floor(record.part_ms / 1000)"),
 ]
 
@@ -314,7 +327,7 @@ async def life(tried: Tried, redis_url: str) -> None:
     await limited(tried)
     await requests(tried)
     with redis.Redis.from_url(redis_url) as client:
-        for name in client.keys("tw:{acme}:spend:*"):
+        for name in client.keys("tw:{acme}:spent:*"):
             client.persist(name)  # as if they were totals
     tried.clock.advance(36 * 86_400)
     await tried.bookkeeper.trim()

@@ -176,7 +176,7 @@ async def test_while_a_slot_moves_key_by_key_nothing_is_half_done(valkey_cluster
             new.cluster("SETSLOT", slot, "IMPORTING", old.cluster("MYID"))
             old.cluster("SETSLOT", slot, "MIGRATING", new.cluster("MYID"))
             # The counters are there, and all that the scripts are told of is still here.
-            old.migrate("127.0.0.1", port, list(old.scan_iter("tw:{acme}:spend:*")), 0, 1_000)
+            old.migrate("127.0.0.1", port, list(old.scan_iter("tw:{acme}:spent:*")), 0, 1_000)
 
             extending = tried.ledger.extend(extended(opened, 1, used(60)))
             await refused(extending, Reason.BUDGET_UNAVAILABLE)

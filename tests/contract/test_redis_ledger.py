@@ -89,7 +89,7 @@ async def test_whoever_finds_leases_expired_hears_of_it(redis_servers: RedisServ
 async def test_a_reservation_that_somebody_deleted_is_not_looked_for_ever_after(tried: Tried, raw: Any) -> None:
     reservation = asked()
     await tried.ledger.reserve(reservation)
-    raw.delete(f"tw:{{acme}}:reservation:{reservation.id}")
+    raw.delete(f"tw:{{acme}}:reserved:{reservation.id}")
     tried.clock.advance(60)
 
     assert await tried.ledger.sweep() == Swept(0, 0)
@@ -125,13 +125,13 @@ async def test_all_keys_of_an_organisation_share_a_slot_of_a_cluster(tried: Trie
 
     assert keys - {"tw:organisations"} == {each for each in keys if each.startswith("tw:{acme}:")}
     kinds = {each.split(":")[2] for each in keys if each.startswith("tw:{acme}:")}
-    assert kinds == {"budgets", "clock", "days", "rate", "receipts", "requests", "reservation", "spend"}
+    assert kinds == {"budgets", "clock", "days", "rate", "receipts", "requests", "reserved", "spent"}
 
 
 async def test_counters_outlive_their_windows_by_three_days_and_then_vanish(tried: Tried, raw: Any) -> None:
     await tried.ledger.reserve(asked())  # at 10:15 on 28 February of a leap year
 
-    left_ms = {window: raw.pttl(f"tw:{{acme}}:spend:key:ada:{window}") for window in _windows_of_now()}
+    left_ms = {window: raw.pttl(f"tw:{{acme}}:spent:{window}") for window in _windows_of_now()}
 
     for window, until_the_end_ms in _windows_of_now().items():
         assert left_ms[window] == pytest.approx(until_the_end_ms + 3 * DAY_MS, abs=10_000)
@@ -142,7 +142,7 @@ async def test_a_reservation_stays_until_it_is_closed_and_an_hour_longer_than_it
 ) -> None:
     reservation = asked()
     await tried.ledger.reserve(reservation)
-    key = f"tw:{{acme}}:reservation:{reservation.id}"
+    key = f"tw:{{acme}}:reserved:{reservation.id}"
     assert raw.pttl(key) == -1
 
     await tried.ledger.settle(settled(reservation, used(5)))

@@ -172,7 +172,7 @@ async def small_leases(redis_url: str, *, micro_usd: int) -> AsyncIterator[Mesh]
         given = settings(
             folder,
             redis_url,
-            services=services(folder, budget={"near_limit_factor": 1, "first_lease_tokens": 8}),
+            services=services(folder, budget={"first_lease_tokens": 8}),
             organisations=organisations(limit(f"{micro_usd / 1e6:.6f}"), limit("100", "day")),
         )
         async with running(given) as mesh:

@@ -7,11 +7,11 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from datetime import date
 from functools import partial
-from typing import Any
 
 from libs.errors import TokenwayError
 from libs.redis_client import RedisClient
 from services.budget.adapters.redis_calls import RedisCalls
+from services.budget.adapters.redis_hashes import hash_in_steps
 from services.budget.adapters.redis_ledger import key_of
 from services.budget.adapters.redis_organisations import RedisOrganisations
 from services.budget.adapters.redis_outages import or_unavailable
@@ -24,8 +24,7 @@ from services.budget.domain.limits import WINDOWS
 from services.budget.domain.spend import Spender, Spent
 from services.budget.domain.verification import Finding
 
-# So that nobody waits for one long answer, or behind one long step.
-_FIELDS_A_STEP = 1_000
+# So that nobody waits behind one long step.
 _TRIMMED_A_STEP = 50
 # Long beside writing a step's receipts: if it takes longer all the same, another archives them too.
 _TURN_MS = 60_000
@@ -60,16 +59,7 @@ class RedisBookkeeper:
 
     async def spent_on(self, organisation: str, day: date) -> Mapping[Spender, Spent]:
         key = key_of(organisation, f"days:{day:%Y%m%d}")
-        # A step may bring a field again, as it stands then.
-        found: dict[str, str] = {}
-        cursor = 0
-        while True:
-            async with or_unavailable(self._timeout_seconds):
-                reply: Any = await self._redis.hscan(key, cursor, count=_FIELDS_A_STEP)
-            cursor, fields = reply
-            found |= fields
-            if not cursor:
-                return sums_of(found)
+        return sums_of(await hash_in_steps(self._redis, key, timeout_seconds=self._timeout_seconds))
 
     async def trim(self) -> int:
         async with or_unavailable(self._timeout_seconds):

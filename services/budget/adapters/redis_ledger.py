@@ -71,7 +71,6 @@ class RedisLedger:
         self._organisations = organisations
         self._lease_terms = {
             "lifetime_ms": int(policy.lifetime_seconds * 1000),
-            "near_limit_factor": policy.near_limit_factor,
         }
         self._timeout_seconds = timeout_seconds
         self._on_swept = on_swept
@@ -177,7 +176,7 @@ class RedisLedger:
         """The values of the answer; a refusal raises."""
         named = [reservation, asked.get("replaces")]
         _, status, values = await self._run(
-            verb, organisation, (f"reservation:{each}" for each in named if each), asked | {"id": reservation}
+            verb, organisation, (f"reserved:{each}" for each in named if each), asked | {"id": reservation}
         )
         match status:
             case "missing":

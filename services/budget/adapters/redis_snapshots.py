@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from services.budget.domain.windows import Window
 
 Place = tuple[int, int]
 BEGINNING: Place = (0, 0)
-# The order of amounts in a reservation, in `wanted` and in a note: of lua/amounts.lua, wanted.lua and notes.lua.
+# The order of amounts in an open reservation, in `wanted` and in a note: of lua/snapshot.lua, wanted.lua and notes.lua.
 _AMOUNTS = (Kind.MONEY, Kind.INPUT_TOKENS, Kind.OUTPUT_TOKENS, Kind.REQUESTS, Kind.CONCURRENCY)
 WANTED = (Kind.MONEY, Kind.OUTPUT_TOKENS)
 _NOTED = (Kind.MONEY, Kind.REQUESTS, Kind.INPUT_TOKENS, Kind.OUTPUT_TOKENS)
@@ -71,11 +70,10 @@ def snapshot(reply: Sequence[Any], organisation: str) -> Snapshot:
         last_trimmed=place(last_trimmed),
         receipts=tuple(_receipt(_by_name(fields), organisation) for _, fields in receipts),
         last=place(receipts[-1][0]) if receipts else None,
-        counters=tuple(_counter(*each) for each in counters),
+        counters=tuple(_counter(each) for each in counters),
         rates=tuple(_rate(_by_name(each)) for each in rates),
-        # One that somebody deleted is missing in the counters, and found there.
-        opened=tuple(_open(each, organisation) for each in opened if each[0]),
-        wanted={account: _amounts(WANTED, text) for account, text in _by_name(wanted).items()},
+        opened=tuple(_open(each, organisation) for each in opened),
+        wanted={account: _amounts(WANTED, map(int, text.split())) for account, text in _by_name(wanted).items()},
         day=sums_of(_by_name(day)),
     )
 
@@ -101,15 +99,15 @@ def spent(value: str) -> Spent:
     return Spent(*map(int, value.split(" ")))
 
 
-def counter_name(name: str) -> CounterName:
-    """Of `spend:key:ci:day:20261122`, as lua/counters.lua names a counter."""
-    _, scope, subject, window, identity = name.split(":")
-    return CounterName(f"{scope}:{subject}", Window(window), identity)
+def counter_name(page: str, account: str) -> CounterName:
+    """Of `spent:day:20261122` and `key:ci`, as lua/counters.lua names a page and a field of it."""
+    _, window, identity = page.split(":")
+    return CounterName(account, Window(window), identity)
 
 
-def counter_key(name: CounterName) -> str:
+def counter_place(name: CounterName) -> tuple[str, str]:
     """The reverse."""
-    return f"spend:{name.account}:{name.window}:{name.identity}"
+    return f"spent:{name.window}:{name.identity}", name.account
 
 
 def rate_name(name: str) -> RateName:
@@ -135,22 +133,21 @@ def _receipt(fields: Mapping[str, str], organisation: str) -> Booked:
     )
 
 
-def _open(values: Sequence[str], organisation: str) -> Open:
-    text, bookings, noted, touched, reserved, wanted, part_ms = values
-    asked = json.loads(text)
-    principal = Principal(asked["key_id"], organisation, asked["user"], asked["team"])
-    booked = Booked(principal, asked["model"], tuple(minutes(bookings)), tuple(_notes(noted)))
+def _open(values: Sequence[Any], organisation: str) -> Open:
+    key_id, user, team, model, bookings, noted, touched, reserved, wanted, part_ms = values
+    principal = Principal(key_id, organisation, user, team)
+    booked = Booked(principal, model, tuple(minutes(bookings)), tuple(_notes(noted)))
     return Open(
         booked,
         _amounts(_AMOUNTS, reserved),
-        int(part_ms) // 1000,
+        part_ms // 1000,
         tuple(_touched(each) for each in touched.splitlines()),
         _amounts(_AMOUNTS, wanted),
     )
 
 
-def _amounts(kinds: Sequence[Kind], text: str) -> dict[Kind, int]:
-    return dict(zip(kinds, map(int, text.split()), strict=False))  # empty is nothing
+def _amounts(kinds: Sequence[Kind], amounts: Iterable[int]) -> dict[Kind, int]:
+    return dict(zip(kinds, amounts, strict=True))
 
 
 def _touched(line: str) -> RateName:
@@ -172,8 +169,11 @@ def _rate(fields: Mapping[str, str]) -> Rate:
     return Rate(int(fields.get("spent", 0)), buckets, int(fields.get("reserved", 0)))
 
 
-def _counter(spent: str | None, reserved: str | None) -> tuple[int, int] | None:
-    return None if spent is None and reserved is None else (int(spent or 0), int(reserved or 0))
+def _counter(stands: str | None) -> tuple[int, int] | None:
+    if stands is None:
+        return None
+    spent, reserved = stands.split()
+    return int(spent), int(reserved)
 
 
 def _by_name(flat: Sequence[str]) -> dict[str, str]:

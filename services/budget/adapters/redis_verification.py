@@ -9,19 +9,18 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from typing import Any
 
 from libs.redis_client import RedisClient
+from services.budget.adapters.redis_hashes import hash_in_steps
 from services.budget.adapters.redis_ledger import key_of
-from services.budget.adapters.redis_outages import or_unavailable
 from services.budget.adapters.redis_scripts import OrganisationScript
 from services.budget.adapters.redis_snapshots import (
     BEGINNING,
     WANTED,
     Open,
     Snapshot,
-    counter_key,
     counter_name,
+    counter_place,
     place,
     rate_key,
     rate_name,
@@ -130,16 +129,15 @@ class RedisVerification:
 
     async def _find(self, name: str) -> None:
         kind, _, rest = name.partition(":")
-        if kind == "spend":
-            self._counters.add(counter_name(name))
+        if kind == "spent":
+            self._counters |= {counter_name(name, account) for account in await self._hash(name)}
         elif kind == "rate":
             self._rates.add(rate_name(name))
         elif kind == "days":
             self._days.add(rest)
-        elif kind == "trimmed" and rest.startswith("spend:"):
-            async with or_unavailable(self._timeout_seconds):
-                spent = await self._redis.get(self._key(name))
-            self._sums.spent[counter_name(rest)] += int(spent or 0)
+        elif kind == "trimmed" and rest.startswith("spent:"):
+            for account, spent in (await self._hash(name)).items():
+                self._sums.spent[counter_name(rest, account)] += int(spent)
         elif kind == "trimmed" and rest:
             self._sums.add(rest, sums_of(await self._hash(name)))
 
@@ -147,9 +145,7 @@ class RedisVerification:
         return await self._hash("trimmed")
 
     async def _hash(self, name: str) -> dict[str, str]:
-        async with or_unavailable(self._timeout_seconds):
-            found: Any = await self._redis.hgetall(self._key(name))
-        return dict(found)
+        return await hash_in_steps(self._redis, self._key(name), timeout_seconds=self._timeout_seconds)
 
     async def _differing_counters(self) -> list[Difference]:
         found: list[Difference] = []
@@ -251,7 +247,7 @@ class RedisVerification:
             self._organisation,
             after="{}-{}".format(*self._place),
             most=_RECEIPTS_A_STEP,
-            counters=[counter_key(each) for each in counters],
+            counters=[counter_place(each) for each in counters],
             rates=[rate_key(each) for each in rates],
             day=day,
         )

@@ -61,6 +61,3 @@ class LeasePolicy:
     """How leases are given."""
 
     lifetime_seconds: float = 60
-    # With less than this many worst cases left in the tightest limit of money or output tokens, the whole answer is
-    # reserved at once: better a clear refusal than ten answers cut short.
-    near_limit_factor: int = 8

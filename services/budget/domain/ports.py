@@ -52,14 +52,13 @@ class Ledger(Protocol):
     async def reserve(self, reservation: Reservation) -> Lease:
         """Reserves for all accounts, kinds and windows, or for none.
 
-        A small lease at first; near a limit of money or output tokens all of the longest answer. It is let in only
-        where all of that fits beside what the longest answers of open requests may still want in any window: so what is
-        let in later cuts none short that was let in before.
+        A small lease at first. It is let in only where all of the longest answer fits beside what the longest answers
+        of open requests may still want in any window: so what is let in later cuts none short that was let in before.
 
         With `replaces`, that reservation is released in the same step and this one is the same request: it takes the
         open one's place in the concurrency and is not counted anew; if this one is refused that one stays as it was; if
-        that one is closed or unknown there is nothing to release. Repeated with the same id it answers with the lease
-        as it stands. The soft limits that are passed by then come with the lease.
+        that one is closed, unknown or of other accounts, there is nothing to release. Repeated with the same id it
+        answers with the lease as it stands. The soft limits that are passed by then come with the lease.
 
         BUDGET_EXCEEDED names the limit that refuses, of several the one that frees last, which may be never; what open
         requests may still want counts in it as reserved. Where that and what they have reserved stands in the way, it

@@ -52,20 +52,3 @@ local function smaller(left, right)
     min(left.output_tokens, right.output_tokens), min(left.requests, right.requests),
     min(left.concurrency, right.concurrency))
 end
-
--- As text, empty for nothing; Lua's own form of a number has 14 digits.
-local function to_text(of)
-  if of == NOTHING then
-    return ''
-  end
-  return string.format('%.0f %.0f %.0f %.0f %.0f',
-    of.money, of.input_tokens, of.output_tokens, of.requests, of.concurrency)
-end
-
-local function from_text(text)
-  if text == '' then
-    return NOTHING
-  end
-  local money, input, output, requests, concurrency = string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
-  return amount(tonumber(money), tonumber(input), tonumber(output), tonumber(requests), tonumber(concurrency))
-end

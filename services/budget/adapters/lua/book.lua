@@ -18,18 +18,20 @@ local limits = limits_of(record.accounts)
 record.booked = amount(0, 0, 0, existing and 0 or 1, 0)
 if existing then
   give_back(existing, now)
-  record.touched = limited_part(record, limits, existing.touched)
+end
+if existing and same_accounts(existing, record) then
+  record.touched = limited_part(limits, existing.touched)
 else
-  record.touched = limited(record.accounts, limits, EVERY_KIND)
+  record.touched = limited(limits, EVERY_KIND)
 end
 record.leased = record.max_output
 lease_part(record, record.leased)
 
 local draft = {}
-add(counters_of(draft, record.accounts, record.touched, record.part_ms), record.booked, record.reserved, now)
+add(pages_of(draft, record.accounts, record.touched, record.part_ms), record.booked, record.reserved, now)
 write(draft, now)
 note(record, record.booked, now)
-save(record, ASKED)
+save_open(record)
 if args.settled then
   settle_open(record, args.settled, args.late, now)
 else

@@ -5,14 +5,14 @@ local TOKENS_PER_PRICE = 1000000
 -- Rounded up once, over all tokens. Prices are split into whole micro-dollars a token and the rest, so that no product
 -- passes 2^53.
 local function cost(record, input, cached, output)
-  local whole, rest = 0, 0
-  local function add(tokens, price)
-    whole = whole + tokens * math.floor(price / TOKENS_PER_PRICE)
-    rest = rest + tokens * (price % TOKENS_PER_PRICE)
-  end
-  add(input - cached, record.price_input)
-  add(cached, record.price_cached)
-  add(output, record.price_output)
+  local fresh = input - cached
+  local of_fresh, of_cached, of_output = record.price_input, record.price_cached, record.price_output
+  local rest_fresh, rest_cached = of_fresh % TOKENS_PER_PRICE, of_cached % TOKENS_PER_PRICE
+  local rest_output = of_output % TOKENS_PER_PRICE
+  local whole = fresh * ((of_fresh - rest_fresh) / TOKENS_PER_PRICE)
+    + cached * ((of_cached - rest_cached) / TOKENS_PER_PRICE)
+    + output * ((of_output - rest_output) / TOKENS_PER_PRICE)
+  local rest = fresh * rest_fresh + cached * rest_cached + output * rest_output
   local remainder = rest % TOKENS_PER_PRICE
   return whole + (rest - remainder) / TOKENS_PER_PRICE + (remainder > 0 and 1 or 0)
 end

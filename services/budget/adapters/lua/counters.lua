@@ -1,104 +1,111 @@
--- What each account has used and reserved, by kind and window.
+-- What each account has used and reserved, by kind and window: money in a hash a window of the calendar, with a field an
+-- account, `USED RESERVED`; anything else in a hash a counter, by sliding.lua.
 
 -- A counter outlives its window by the longest lease (a day), the time for corrections (a day), and a day.
 local COUNTER_KEPT_MS = 3 * DAY_MS
 -- Money is counted in these for every account; everything else where there is a limit for it.
 local ALWAYS = {'hour', 'day', 'month', 'total'}
 
--- A draft holds what a step is about to change in each counter: weighed as a whole, then written, or dropped.
--- It is a list of counters, each also found by its key.
-local function drafted(draft, counters, key, account, kind, window, end_ms)
-  local counter = draft[key]
-  if not counter then
-    counter = {key = key, account = account, kind = kind, window = window, end_ms = end_ms, spent = 0, reserved = 0}
-    if kind ~= 'money' and window ~= 'total' then
-      counter.bucket_ms = SLIDING_MS[window] / BUCKETS
-    end
-    draft[key] = counter
-    draft[#draft + 1] = counter
+-- A draft holds what a step is about to change: weighed as a whole, then written, or dropped. It is a list of pages,
+-- each also found by its name. A page is the counters of one kind and window that change by the same, `spent` and
+-- `reserved`: one an account. All parts of a draft are of the same accounts. Where its counters stood before the draft
+-- is in `used` and `held`, by the place of the account; false until somebody asks.
+local function page_of(draft, name, key, accounts, kind, window)
+  local page = draft[name]
+  if not page then
+    page = {
+      key = key, accounts = accounts, kind = kind, window = window, spent = 0, reserved = 0, used = false, held = false,
+      booked_ms = 0, is_new = false, end_ms = false,
+    }
+    draft[name] = page
+    draft[#draft + 1] = page
   end
-  counters[#counters + 1] = counter
+  return page
 end
 
-local function draft_money(draft, counters, account, window, at_ms)
+local function money_page(draft, window, at_ms, accounts)
   local id, end_ms = window_at(window, at_ms)
-  local key = PREFIX .. 'spend:' .. account .. ':' .. window .. ':' .. id
-  drafted(draft, counters, key, account, 'money', window, end_ms)
+  local key = PREFIX .. 'spent:' .. window .. ':' .. id
+  -- By the minute it is counted for some accounts, and others in the next part of the request.
+  local name = window == 'minute' and key .. accounts[1] or key
+  local page = page_of(draft, name, key, accounts, 'money', window)
+  page.end_ms = end_ms
+  return page
 end
 
--- The counters of a part of a lease that was reserved at that moment: those of every account, and those that `touched`
--- names, of which there was a limit.
-local function counters_of(draft, accounts, touched, at_ms)
-  local counters = {}
-  for _, window in ipairs(ALWAYS) do
-    for _, account in ipairs(accounts) do
-      draft_money(draft, counters, account, window, at_ms)
-    end
+local function rate_page(draft, kind, window, account)
+  local key = PREFIX .. 'rate:' .. account .. ':' .. window .. ':' .. kind
+  local page = page_of(draft, key, key, {account}, kind, window)
+  page.bucket_ms = window ~= 'total' and SLIDING_MS[window] / BUCKETS or nil
+  return page
+end
+
+-- The pages of a part of a lease that was reserved at that moment: those of every account, found by their window, and
+-- those that `touched` names, of which there was a limit, found by their line of it.
+local function pages_of(draft, accounts, touched, at_ms)
+  local pages = {}
+  for i, window in ipairs(ALWAYS) do
+    local page = money_page(draft, window, at_ms, accounts)
+    pages[i], pages[window] = page, page
   end
   for account, kind, window in string.gmatch(touched, '(%S+) (%S+) (%S+)') do
-    if kind == 'money' then
-      draft_money(draft, counters, account, window, at_ms)
-    else
-      local key = PREFIX .. 'rate:' .. account .. ':' .. window .. ':' .. kind
-      drafted(draft, counters, key, account, kind, window)
-    end
+    local page = kind == 'money' and money_page(draft, window, at_ms, {account}) or rate_page(draft, kind, window, account)
+    pages[#pages + 1], pages[account .. ' ' .. kind .. ' ' .. window] = page, page
   end
-  return counters
+  return pages
 end
 
-local function add(counters, spent, reserved, booked_ms)
-  for _, counter in ipairs(counters) do
-    counter.spent = counter.spent + spent[counter.kind]
-    counter.reserved = counter.reserved + reserved[counter.kind]
-    if counter.bucket_ms then
-      counter.booked_ms = booked_ms
-    end
+local function add(pages, spent, reserved, booked_ms)
+  for _, page in ipairs(pages) do
+    page.spent = page.spent + spent[page.kind]
+    page.reserved = page.reserved + reserved[page.kind]
+    page.booked_ms = booked_ms
   end
 end
 
--- Where a counter stands before the draft.
-local function stand(counter, now)
-  if not counter.stands_spent then
-    local stands = redis.call('HMGET', counter.key, 'spent', 'reserved', 'first')
-    counter.stands_spent, counter.stands_reserved = tonumber(stands[1] or 0), tonumber(stands[2] or 0)
-    if counter.bucket_ms then
-      slide(counter, tonumber(stands[3] or nil), now)
-    end
+local function stand_money(page)
+  page.used, page.held = {}, {}
+  for i, stands in ipairs(redis.call('HMGET', page.key, unpack(page.accounts))) do
+    local used, held = string.match(stands or '0 0', '(%S+) (%S+)')
+    page.used[i], page.held[i] = used + 0, held + 0
+    page.is_new = page.is_new or not stands
   end
 end
 
-local function write_sliding(counter, now)
-  stand(counter, now)
-  if counter.spent ~= 0 then
-    book_in_bucket(counter)
+-- Where the counters of a page stand before the draft.
+local function stand(page, now)
+  if page.used then
+    return
   end
-  if counter.reserved ~= 0 then
-    redis.call('HINCRBY', counter.key, 'reserved', counter.reserved)
+  if page.kind == 'money' then
+    stand_money(page)
+  else
+    stand_rate(page, now)
   end
-  redis.call('PEXPIRE', counter.key, SLIDING_MS[counter.window] + COUNTER_KEPT_MS)
 end
 
-local function write_fixed(counter, now)
-  if counter.spent ~= 0 then
-    redis.call('HINCRBY', counter.key, 'spent', counter.spent)
+local function write_money(page, now)
+  local fields = {}
+  for i, account in ipairs(page.accounts) do
+    fields[2 * i - 1] = account
+    fields[2 * i] = string.format('%d %d', page.used[i] + page.spent, page.held[i] + page.reserved)
   end
-  if counter.reserved ~= 0 then
-    local reserved = redis.call('HINCRBY', counter.key, 'reserved', counter.reserved)
-    -- The first reservation of all makes the counter. From then on, not from the date: a test's time is its own.
-    if reserved == counter.reserved and counter.end_ms then
-      redis.call('PEXPIRE', counter.key, counter.end_ms - now + COUNTER_KEPT_MS)
-    end
+  redis.call('HSET', page.key, unpack(fields))
+  -- With an account's first, not at a date: a test's time is its own.
+  if page.is_new and page.end_ms then
+    redis.call('PEXPIRE', page.key, page.end_ms - now + COUNTER_KEPT_MS)
   end
 end
 
 local function write(draft, now)
   write_wanted()
-  for _, counter in ipairs(draft) do
-    if counter.spent ~= 0 or counter.reserved ~= 0 then
-      if counter.bucket_ms then
-        write_sliding(counter, now)
+  for _, page in ipairs(draft) do
+    if page.spent ~= 0 or page.reserved ~= 0 then
+      stand(page, now)
+      if page.kind == 'money' then
+        write_money(page, now)
       else
-        write_fixed(counter, now)
+        write_rate(page)
       end
     end
   end

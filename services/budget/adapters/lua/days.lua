@@ -20,7 +20,7 @@ local function counts(record, input, cached, output, source)
 end
 
 local function packed(measures)
-  return string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f', unpack(measures))
+  return string.format('%d %d %d %d %d %d %d', unpack(measures))
 end
 
 local PACKED = '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$'

@@ -25,16 +25,16 @@ end_part(draft, record, smaller(record.reserved, beyond(used, record.booked)), n
 lease_part(record, math.max(record.leased, record.output))
 record.part_ms, record.expires_ms = now, now + args.lifetime_ms
 local limits = limits_of(record.accounts)
-record.touched = limited_part(record, limits, record.touched)
-local current = counters_of(draft, record.accounts, record.touched, now)
-add(current, NOTHING, record.reserved, now)
+record.touched = limited_part(limits, record.touched)
+local pages = pages_of(draft, record.accounts, record.touched, now)
+add(pages, NOTHING, record.reserved, now)
 
-weigh(current, limits, now)
-local refused = refusal(current, NOTHING, record.reserved, now)
+weigh(limits, pages, now)
+local refused = refusal(limits, NOTHING, record.reserved, false, now)
 if refused then
   return reply(refused)
 end
 write(draft, now)
-save(record)
+save_open(record)
 redis.call('ZADD', LEASES, record.expires_ms, record.id)
 return lease_reply(record, now, {})

@@ -8,7 +8,7 @@ local function note(record, spent, booked_ms)
     return
   end
   local where = string.gsub(record.touched, '(%l)%l*:%S* (%l)[%l_]* %l*(%l)\n?', '%1%2%3 ')
-  record.noted = record.noted .. string.format('%d %d %.0f %.0f %.0f %.0f %s\n',
+  record.noted = record.noted .. string.format('%d %d %d %d %d %d %s\n',
     math.floor(record.part_ms / 1000), math.floor(booked_ms / 1000),
     spent.money, spent.requests, spent.input_tokens, spent.output_tokens, where)
 end

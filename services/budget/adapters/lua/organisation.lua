@@ -15,9 +15,9 @@
 
 local CLOCK, LIMITS, LEASES, RECEIPTS, WANTED, ENTRIES_OF =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local PREFIX, ASKED = ARGV[1], ARGV[3]
+local PREFIX = ARGV[1]
 
-local args = cjson.decode(ASKED)
+local args = cjson.decode(ARGV[3])
 
 -- Never before the organisation's high-water mark: a clock that steps back, a failover to a host whose clock is behind,
 -- would else open a window anew that was spent already.

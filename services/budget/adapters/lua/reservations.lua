@@ -9,58 +9,26 @@ local SWEPT_AT_ONCE = 50
 -- What this call has found expired.
 local swept = {leases = 0, presumed = 0}
 
--- A reservation is a hash: `asked` is the JSON that Reserve was called with, the rest is what changes. Both are one
--- table here. The live part of a lease is `reserved`, held in the windows of `part_ms` and in the counters that
--- `touched` names beside those of every account; `booked` is what earlier parts have come to, and `wanted` what the
--- longest answer would come to beyond both; all three are amounts. `input`, `cached` and `output` are what was used so
--- far.
-local CHANGING_TEXTS = {'state', 'source', 'bookings', 'noted', 'outcome', 'why', 'touched'}
-local CHANGING_AMOUNTS = {'reserved', 'booked', 'wanted', 'presumed'}
-local CHANGING_NUMBERS = {
-  'seq', 'input', 'cached', 'output', 'leased', 'part_ms', 'expires_ms', 'closed_ms', 'booked_at_ms', 'uncovered',
-  'released',
-}
-
+-- A reservation is one value, packed: what Reserve was called with, and what changes. The live part of a lease is
+-- `reserved`, held in the windows of `part_ms` and in the counters that `touched` names beside those of every account;
+-- `booked` is what earlier parts have come to, and `wanted` what the longest answer would come to beyond both; all three
+-- are amounts. `input`, `cached` and `output` are what was used so far.
 local function record_key(id)
-  return PREFIX .. 'reservation:' .. id
+  return PREFIX .. 'reserved:' .. id
 end
 
--- `asked` is stored with the first, and stays.
-local function save(record, asked)
-  local flat = asked and {'asked', asked} or {}
-  for _, names in ipairs({CHANGING_TEXTS, CHANGING_NUMBERS}) do
-    for _, name in ipairs(names) do
-      flat[#flat + 1] = name
-      flat[#flat + 1] = record[name]
-    end
-  end
-  for _, name in ipairs(CHANGING_AMOUNTS) do
-    flat[#flat + 1] = name
-    flat[#flat + 1] = to_text(record[name])
-  end
-  redis.call('HSET', record_key(record.id), unpack(flat))
+local function save_open(record)
+  redis.call('SET', record_key(record.id), cmsgpack.pack(record))
+end
+
+-- Of a closed one, which is kept no longer for it.
+local function save(record)
+  redis.call('SET', record_key(record.id), cmsgpack.pack(record), 'KEEPTTL')
 end
 
 local function load(id)
-  local flat = redis.call('HGETALL', record_key(id))
-  if #flat == 0 then
-    return nil
-  end
-  local stored = {}
-  for i = 1, #flat, 2 do
-    stored[flat[i]] = flat[i + 1]
-  end
-  local record = cjson.decode(stored.asked)
-  for _, name in ipairs(CHANGING_TEXTS) do
-    record[name] = stored[name]
-  end
-  for _, name in ipairs(CHANGING_NUMBERS) do
-    record[name] = tonumber(stored[name])
-  end
-  for _, name in ipairs(CHANGING_AMOUNTS) do
-    record[name] = from_text(stored[name])
-  end
-  return record
+  local packed = redis.call('GET', record_key(id))
+  return packed and cmsgpack.unpack(packed) or nil
 end
 
 -- What a lease of so many output tokens holds, and what may still be wanted beyond it. The first is to be added to the
@@ -73,8 +41,7 @@ end
 
 -- Books `spent` of the live part, in the draft, and returns the rest of it.
 local function end_part(draft, record, spent, now)
-  local counters = counters_of(draft, record.accounts, record.touched, record.part_ms)
-  add(counters, spent, negative(record.reserved), now)
+  add(pages_of(draft, record.accounts, record.touched, record.part_ms), spent, negative(record.reserved), now)
   record.booked = sum(record.booked, spent)
   note(record, spent, now)
   want(record.accounts, negative(record.wanted))
@@ -91,7 +58,7 @@ local function end_part(draft, record, spent, now)
   else
     before = record.bookings == '' and '' or record.bookings .. ' '
   end
-  record.bookings = before .. string.format('%.0f=%.0f', minute, money)
+  record.bookings = before .. string.format('%d=%d', minute, money)
 end
 
 -- Tokens and who counted them, for the receipt. What is presumed is all that the lease covered.
@@ -115,7 +82,7 @@ local function write_receipt(record, bookings, before)
   local input, cached, output, source = usage_of(record)
   local minute = math.floor(record.part_ms / MINUTE_MS)
   local measures = counted_by(counts(record, input, cached, output, source), before)
-  local counted = measures and string.format('%.0f ', minute) .. packed(measures) or ''
+  local counted = measures and string.format('%d ', minute) .. packed(measures) or ''
   add_to_days('days', record, minute, measures, bookings, record.booked_at_ms)
   local entry = redis.call('XADD', RECEIPTS, '*',
     'reservation_id', record.id, 'request_id', record.request_id,
@@ -130,9 +97,10 @@ end
 
 local function close(record, now, state, outcome)
   record.state, record.outcome, record.closed_ms, record.booked_at_ms = state, outcome, now, now
-  save(record)
+  -- Of a closed one nobody asks.
+  record.reserved, record.wanted = nil, nil
+  redis.call('SET', record_key(record.id), cmsgpack.pack(record), 'PX', RECORD_KEPT_MS)
   redis.call('ZREM', LEASES, record.id)
-  redis.call('PEXPIRE', record_key(record.id), RECORD_KEPT_MS)
   write_receipt(record, record.bookings)
 end
 
@@ -153,7 +121,7 @@ local function correct(record, now, said, used)
   local before = counts(record, usage_of(record))
   local lower = smaller(record.presumed, beyond(record.booked, said))
   local draft = {}
-  add(counters_of(draft, record.accounts, record.touched, record.part_ms), negative(lower), NOTHING, record.closed_ms)
+  add(pages_of(draft, record.accounts, record.touched, record.part_ms), negative(lower), NOTHING, record.closed_ms)
   write(draft, now)
   record.booked = beyond(record.booked, lower)
   if is_nothing(lower) then
@@ -164,7 +132,7 @@ local function correct(record, now, said, used)
   record.outcome, record.booked_at_ms = 'CORRECTED', now
   record.input, record.cached, record.output, record.source = used.input, used.cached, used.output, used.source
   local minute = math.floor(record.part_ms / MINUTE_MS)
-  local bookings = lower.money == 0 and '' or string.format('%.0f=-%.0f', minute, lower.money)
+  local bookings = lower.money == 0 and '' or string.format('%d=-%d', minute, lower.money)
   write_receipt(record, bookings, before)
   return lower.money
 end

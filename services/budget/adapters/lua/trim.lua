@@ -14,19 +14,18 @@ local function accounts_of(receipt)
   return accounts
 end
 
--- Of the counters that there still are: one that is gone has nothing to add up to.
+-- Of the pages of counters that there still are: one that is gone has nothing to add up to.
 local function add_to_counters(receipt)
   for minute, money in string.gmatch(receipt.bookings, '(%d+)=(-?%d+)') do
     for _, window in ipairs(args.windows) do
-      local id = window_at(window, minute * MINUTE_MS)
-      for _, account in ipairs(accounts_of(receipt)) do
-        local counter = 'spend:' .. account .. ':' .. window .. ':' .. id
-        local lives_ms = redis.call('PTTL', PREFIX .. counter)
-        if lives_ms ~= -2 then
-          redis.call('INCRBY', TRIMMED .. ':' .. counter, money)
-          if lives_ms >= 0 then
-            redis.call('PEXPIRE', TRIMMED .. ':' .. counter, lives_ms)
-          end
+      local page = 'spent:' .. window .. ':' .. window_at(window, minute * MINUTE_MS)
+      local lives_ms = redis.call('PTTL', PREFIX .. page)
+      if lives_ms ~= -2 then
+        for _, account in ipairs(accounts_of(receipt)) do
+          redis.call('HINCRBY', TRIMMED .. ':' .. page, account, money)
+        end
+        if lives_ms >= 0 then
+          redis.call('PEXPIRE', TRIMMED .. ':' .. page, lives_ms)
         end
       end
     end

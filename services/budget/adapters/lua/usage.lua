@@ -1,15 +1,9 @@
 -- Where each limit of these accounts stands now.
 
 local limits = limits_of(args.accounts)
-local current = counters_of({}, args.accounts, limited(args.accounts, limits, EVERY_KIND), now)
-weigh(current, limits, now)
+weigh(limits, pages_of({}, args.accounts, limited(limits, EVERY_KIND), now), now)
 local states = {}
-for _, counter in ipairs(current) do
-  for _, strength in ipairs({'hard', 'soft'}) do
-    if counter[strength] then
-      states[#states + 1] =
-        state_of(counter, counter[strength], strength == 'soft', counter.stands_spent, counter.stands_reserved)
-    end
-  end
+for i, limit in ipairs(limits) do
+  states[i] = state_of(limit, before(limit))
 end
 return reply({'usage', states})

@@ -49,7 +49,7 @@ class ReserveRequest(_message.Message):
     max_input_tokens: _builtins.int
     """An upper bound of the input's tokens; the first Extend or the Settle corrects it."""
     want_output_tokens: _builtins.int
-    """Output tokens wanted in the first lease. Near a limit the whole of max_output_tokens is reserved instead."""
+    """Output tokens wanted in the first lease."""
     max_output_tokens: _builtins.int
     """The most output tokens that the request can deliver."""
     replaces_reservation_id: _builtins.str
