@@ -18,7 +18,7 @@ from libs.testing.runtime import MESH_TOKEN
 from services.mesh.supervisor.plan import as_yaml
 from tests.chaos.mesh import started
 from tests.chaos.splice import splice
-from tests.mesh.in_process import model, organisations, settings
+from tests.mesh.in_process import ADMIN_KEY, model, organisations, settings, with_admin
 from tests.mesh.processes import Process
 
 Tier = Literal["exact", "balanced"]
@@ -34,13 +34,15 @@ class CacheMesh:
     def __init__(self, folder: Path, stores: schema.Stores, tier: Tier) -> None:
         self._folder = folder
         self._made = folder / "made.jsonl"
+        acme, other = organisations()
         self._given = settings(
             folder,
             stores.redis_url,
             stores=stores,
             models=(model("small", folder, engine=self._engine()),),
             organisations=tuple(
-                each.model_copy(update={"cache": schema.CachePolicy(tier=tier)}) for each in organisations()
+                each.model_copy(update={"cache": schema.CachePolicy(tier=tier)})
+                for each in (with_admin(acme, ADMIN_KEY), other)
             ),
             telemetry=schema.Telemetry(log_level="error", sampling_ratio=0),
         )
@@ -118,7 +120,7 @@ async def cache_mesh(
     """Runs while the block does."""
     mesh = CacheMesh(folder, stores, tier)
     made = [mesh.process("budget", "services.budget"), *(mesh.process(each, cache) for each in CACHES)]
-    made.append(mesh.process("small", "services.inference", "--model", "small", "--replica", "0"))
+    made.append(mesh.process("small", "tests.chaos.dated_engine", "--model", "small", "--replica", "0"))
     made += [mesh.process(each, "services.router") for each in ROUTERS]
     async with AsyncExitStack() as stack:
         sockets = [mesh.socket(each) for each in CACHES]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +13,11 @@ from pathlib import Path
 from libs.errors import Reason, TokenwayError
 from libs.settings import schema
 from libs.testing.valkey import RedisServer, valkey_binary
+from services.mesh.client.admin import AdminClient, administering
 from services.mesh.client.router import RouterAddress, connected
 from tests.chaos.cache_mesh import CACHES, ROUTERS, CacheMesh, Tier, cache_mesh
 from tests.chaos.run import folder
-from tests.mesh.in_process import KEY, question
+from tests.mesh.in_process import ADMIN_KEY, KEY, question
 from tests.mesh.twice import events, text
 from tokenway.client.router import RouterClient
 from tokenway.common.v1 import generation_pb2
@@ -62,8 +63,16 @@ class Wave:
 class Stampede:
     """The mesh, its clients, and a wave after the other."""
 
-    def __init__(self, mesh: CacheMesh, redis: RedisServer, clients: list[RouterClient], *, seed: int) -> None:
-        self.mesh, self.redis, self._clients = mesh, redis, clients
+    def __init__(
+        self,
+        mesh: CacheMesh,
+        redis: RedisServer,
+        *,
+        clients: Sequence[RouterClient],
+        admins: Sequence[AdminClient],
+        seed: int,
+    ) -> None:
+        self.mesh, self.redis, self.clients, self.admins = mesh, redis, clients, admins
         self.lot = random.Random(seed)
         self.first: asyncio.Task[None] | None = None
 
@@ -84,14 +93,14 @@ class Stampede:
 
     async def _ask_otherwise(self, number: int, place: int) -> None:
         request = question(f"What else is number {number}.{place} good for?")
-        _ = await events(self._clients[place % len(self._clients)], request, seconds=DEADLINE_SECONDS)
+        _ = await events(self.clients[place % len(self.clients)], request, seconds=DEADLINE_SECONDS)
 
     async def _ask(self, wave: Wave, words: str, place: int) -> None:
         request = question(f"[[echo={words}]] [[pace={PACE}]]", max_tokens=WORDS * 4)
         # The first leads, so that who leads can be struck.
         await asyncio.sleep(0 if not place else 0.1)
         try:
-            answer = await events(self._clients[place % len(self._clients)], request, seconds=DEADLINE_SECONDS)
+            answer = await events(self.clients[place % len(self.clients)], request, seconds=DEADLINE_SECONDS)
         except TokenwayError as error:
             wave.endings[error.reason] += 1
             return
@@ -165,10 +174,10 @@ async def stampede(*, seed: int, cache: str = "services.cache", tier: Tier = "ex
         redis = stack.enter_context(RedisServer(binary=valkey_binary(), folder=_sub(home, "cache")))
         stores = schema.Stores(redis_url=money.url, cache_redis_url=redis.url)
         mesh = await stack.enter_async_context(cache_mesh(home, stores, seed=seed, cache=cache, tier=tier))
-        clients = [
-            await stack.enter_async_context(connected(RouterAddress(mesh.address(each), KEY))) for each in ROUTERS
-        ]
-        yield Stampede(mesh, redis, clients, seed=seed)
+        places = [mesh.address(each) for each in ROUTERS]
+        clients = [await stack.enter_async_context(connected(RouterAddress(each, KEY))) for each in places]
+        admins = [await stack.enter_async_context(administering(RouterAddress(each, ADMIN_KEY))) for each in places]
+        yield Stampede(mesh, redis, clients=clients, admins=admins, seed=seed)
 
 
 def _sub(home: Path, name: str) -> Path:

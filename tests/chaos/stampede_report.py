@@ -6,23 +6,25 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tests.bench.measure import Table
+from tests.chaos.staleness import Staleness
 from tests.chaos.stampede import Wave
 
 
 class StampedeReport:
     """To be printed."""
 
-    def __init__(self, waves: Sequence[Wave]) -> None:
-        self._waves = waves
+    def __init__(self, waves: Sequence[Wave], staleness: Staleness) -> None:
+        self.waves, self.staleness = waves, staleness
 
     @property
     def bars(self) -> dict[str, int]:
         """Each has to be 0."""
         return {
-            "wrong answers": sum(each.wrong for each in self._waves),
-            "answers cut short that say they are whole": sum(each.cut for each in self._waves),
-            "requests that hung": sum(each.hung for each in self._waves),
-            "generations too many": sum(each.too_many for each in self._waves),
+            "stale answers": self.staleness.stale,
+            "wrong answers": self.staleness.mixed + sum(each.wrong for each in self.waves),
+            "answers cut short that say they are whole": self.staleness.cut + sum(each.cut for each in self.waves),
+            "requests that hung": self.staleness.hung + sum(each.hung for each in self.waves),
+            "generations too many": sum(each.too_many for each in self.waves),
         }
 
     @property
@@ -30,12 +32,13 @@ class StampedeReport:
         return not any(self.bars.values())
 
     def __str__(self) -> str:
-        return "\n\n".join((str(self._table()), "\n".join(f"{name} {value}" for name, value in self.bars.items())))
+        bars = "\n".join(f"{name} {value}" for name, value in self.bars.items())
+        return "\n\n".join((str(self._table()), str(self.staleness), bars))
 
     def _table(self) -> Table:
-        kinds = {each.kind.name: each.kind for each in self._waves}
+        kinds = {each.kind.name: each.kind for each in self.waves}
         rows = tuple(
-            (name, _most(kind.most_generations), *_row([each for each in self._waves if each.kind is kind]))
+            (name, _most(kind.most_generations), *_row([each for each in self.waves if each.kind is kind]))
             for name, kind in kinds.items()
         )
         columns = ("what happens in mid-answer", "may cost", "generations a wave", "requests by their end")
