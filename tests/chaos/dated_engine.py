@@ -7,21 +7,24 @@ share: so an answer that is told to echo it says how old it is, wherever it come
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 
 from libs.rpc.process import run
-from libs.rpc.runtime import Runtime
-from libs.rpc.server import RpcServer
+from services.inference import server
 from services.inference.adapters.scripted_engine import ScriptedEngine
 from services.inference.adapters.scripted_text import prompt_of
 from services.inference.config import InferenceConfig
 from services.inference.domain.answer import Event
 from services.inference.domain.model import EngineRequest
-from services.inference.server import make_engine, serve
 
 WHEN = "WHEN"
+
+
+def dated(count: int) -> str:
+    """So many words, to be put into a prompt that tells the engine to echo them."""
+    return " ".join([WHEN] * count)
 
 
 def _dated(request: EngineRequest) -> EngineRequest:
@@ -30,20 +33,14 @@ def _dated(request: EngineRequest) -> EngineRequest:
 
 
 class DatedEngine(ScriptedEngine):
+    """Passes on what is asked, dated."""
+
     async def generate(self, request: EngineRequest, *, trace_headers: Mapping[str, str]) -> AsyncGenerator[Event]:
         async with aclosing(super().generate(_dated(request), trace_headers=trace_headers)) as events:
             async for event in events:
                 yield event
 
 
-@asynccontextmanager
-async def _serve(config: InferenceConfig, *, runtime: Runtime) -> AsyncIterator[RpcServer]:
-    engine = await make_engine(config)
-    assert isinstance(engine, ScriptedEngine)
-    engine.__class__ = DatedEngine
-    async with serve(config, runtime=runtime, engine=engine) as server:
-        yield server
-
-
 if __name__ == "__main__":
-    run("inference", InferenceConfig.from_settings, _serve, options=("model", "replica"))
+    setattr(server, "ScriptedEngine", DatedEngine)  # noqa: B010 # mypy takes classes for constants
+    run("inference", InferenceConfig.from_settings, server.serve, options=("model", "replica"))

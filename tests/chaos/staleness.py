@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from libs.errors import Reason, TokenwayError
 from tests.chaos.cache_mesh import CACHES
-from tests.chaos.dated_engine import WHEN
+from tests.chaos.dated_engine import dated
 from tests.chaos.stampede import Stampede
 from tests.mesh.in_process import question
 from tests.mesh.twice import events, text
@@ -125,8 +125,7 @@ async def _ask(stampede: Stampede, found: Staleness, place: int, ends_at: float)
 
 
 def _question(number: int) -> router_pb2.GenerateRequest:
-    words = " ".join([WHEN] * WORDS)
-    asked = question(f"[[echo={words}]] [[pace={PACE}]] What is number {number} worth?", max_tokens=WORDS * 4)
+    asked = question(f"[[echo={dated(WORDS)}]] [[pace={PACE}]] What is number {number} worth?", max_tokens=WORDS * 4)
     asked.labels["number"] = str(number)
     return asked
 

@@ -14,6 +14,8 @@ from services.cache.domain.ports import Flights
 
 # News may be lost: so often it is looked without any.
 _LOOK_SECONDS = 0.25
+# So much is handed on at once, to each who comes late or reads slowly: the same bytes for all.
+_BLOCK_BYTES = 16 << 10
 
 
 class Followed:
@@ -31,7 +33,8 @@ class Followed:
         self.followers = 0
         self.reader: asyncio.Task[None] | None = None
         self._flights, self._clock = flights, clock
-        self._pieces: list[bytes] = []
+        # What has come, joined; the last one grows until it is full.
+        self._blocks: list[bytes] = []
         self._position = 0
         self._news, self._changed = asyncio.Event(), asyncio.Event()
 
@@ -41,15 +44,19 @@ class Followed:
         return self.end is not None or self.lost or self.error is not None
 
     async def events(self) -> AsyncGenerator[SharedPieces | SharedEnd | Found]:
-        """All that has come, joined, then what comes, until it is over. After its end the answer's, or a miss where
-        followers had better go on alone; nothing where it is lost; SERVICE_UNAVAILABLE after an error.
+        """All that has come, block by block, then what comes, until it is over. After its end the answer's, or a miss
+        where followers had better go on alone; nothing where it is lost; SERVICE_UNAVAILABLE after an error.
         """
-        position = 0
-        while not self.over or position < len(self._pieces):
+        block, had_bytes = 0, 0
+        while True:
             changed = self._changed
-            if position < len(self._pieces):
-                come, position = self._pieces[position:], len(self._pieces)
-                yield SharedPieces(b"".join(come))
+            if block < len(self._blocks) and (new := self._blocks[block][had_bytes:]):
+                had_bytes += len(new)
+                yield SharedPieces(new)
+            elif block + 1 < len(self._blocks):
+                block, had_bytes = block + 1, 0
+            elif self.over:
+                break
             else:
                 await changed.wait()
         if self.error is not None:
@@ -92,7 +99,11 @@ class Followed:
                 await self._until_news()
 
     def _take(self, progress: Progress) -> None:
-        self._pieces.extend(filter(None, progress.pieces))
+        for piece in filter(None, progress.pieces):
+            if self._blocks and len(self._blocks[-1]) < _BLOCK_BYTES:
+                self._blocks[-1] += piece
+            else:
+                self._blocks.append(piece)
         self._position, self.end, self.lost = progress.position, progress.end, progress.lost
         self._tell()
 

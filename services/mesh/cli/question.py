@@ -11,7 +11,6 @@ import click
 from google.protobuf.duration_pb2 import Duration
 
 from services.mesh.cli.mesh_candidates import model_names
-from services.mesh.cli.number import MOST_SECONDS, MOST_TOKENS, MOST_USD, Number
 from tokenway.common.v1 import generation_pb2
 from tokenway.common.v1.generation_pb2 import Conversation, Message, Part, Sampling
 from tokenway.router.v1.router_pb2 import CacheControl, GenerateRequest, Requirements
@@ -63,19 +62,19 @@ def question_options(command: Command) -> Command:
     for option in (
         click.option(
             "--min-context",
-            type=Number(int, least=1, most=MOST_TOKENS),
+            type=click.IntRange(min=1),
             metavar="TOKENS",
             help="The least context window that the model must have [any].",
         ),
         click.option(
             "--max-cost",
-            type=Number(float, least=0, most=MOST_USD),
+            type=click.FloatRange(min=0),
             metavar="USD",
             help="The most per 1,000 tokens, in US dollars [any].",
         ),
         click.option(
             "--max-latency",
-            type=Number(float, least=0, above=True, most=MOST_SECONDS),
+            type=click.FloatRange(min=0, min_open=True),
             metavar="SECONDS",
             help="The model's 99th percentile of a whole answer must not be more [any].",
         ),
@@ -84,7 +83,7 @@ def question_options(command: Command) -> Command:
         click.option("--temperature", type=float, default=0.0, show_default=True, help="0 to 2; 0 may be cached."),
         click.option(
             "--max-tokens",
-            type=Number(int, least=1, most=MOST_TOKENS),
+            type=click.IntRange(min=1),
             metavar="TOKENS",
             help="The longest answer [512].",
         ),
@@ -116,13 +115,9 @@ def _prompt(context: click.Context, parameter: click.Parameter, given: str | Non
     if given is None and sys.stdin.isatty():
         raise click.UsageError("a question is missing: give it as an argument, or `-` to read it")
     try:
-        # Not as the locale has it: under some, bytes that are no text would pass here, and fail when they are sent.
-        return sys.stdin.buffer.read().decode()
-    except UnicodeDecodeError as error:
-        raise click.UsageError(
-            f"standard input is not UTF-8 text: its byte {error.start:,} is 0x{error.object[error.start]:02x};"
-            " `… | iconv -c -t UTF-8 | tokenway …` leaves such bytes out"
-        ) from None
+        return sys.stdin.read()
+    except UnicodeDecodeError:
+        raise click.UsageError("standard input is not UTF-8 text") from None
 
 
 def _duration(seconds: float | None) -> Duration | None:

@@ -128,6 +128,7 @@ async def serving(
     tier: Tier = Tier.BALANCED,
     index: VectorIndex | None = None,
     encoder: Encoder | None = None,
+    max_answer_bytes: int = MAX_ANSWER_BYTES,
 ) -> AsyncIterator[Served]:
     """A cache over answers in memory, over those that are given, or over a Redis.
 
@@ -145,7 +146,7 @@ async def serving(
         metrics_listen="127.0.0.1:0",
         drain_seconds=1,
         redis_url=redis_url,
-        max_answer_bytes=MAX_ANSWER_BYTES,
+        max_answer_bytes=max_answer_bytes,
         semantic_seconds=5,
         tiers={"acme": TierPolicy(tier, 0.05)} if semantic else {},
     )

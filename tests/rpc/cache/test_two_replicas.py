@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,8 +36,8 @@ SECONDS = 20.0
 class Replica:
     """A process, and what a router would say to it."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, process: Process) -> None:
+        self._client, self._process = client, process
 
     async def fill(self, asks: pb.Question = STORED) -> None:
         as_of = (await self.found(asks)).as_of
@@ -62,6 +63,17 @@ class Replica:
                 await asyncio.sleep(0.02)
         return found
 
+    @asynccontextmanager
+    async def standing_still(self) -> AsyncIterator[None]:
+        """It reads no changes and answers nobody."""
+        running = self._process.running
+        assert running is not None
+        running.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            running.send_signal(signal.SIGCONT)
+
     async def forget_all(self) -> None:
         await self._client.unary(INVALIDATE, pb.InvalidateRequest(organisation="acme", all=True))
 
@@ -79,7 +91,7 @@ async def replica(folder: Path, name: str, redis_url: str) -> AsyncIterator[Repl
     await process.start()
     client = recorded_runtime().runtime.client(address, service="cache")
     try:
-        yield Replica(client)
+        yield Replica(client, process)
     finally:
         await client.close()
         assert await process.stop() == 0
@@ -96,7 +108,12 @@ async def test_what_one_process_stores_the_other_finds_by_its_meaning(redis_url:
         raw.delete(CHANGES)
         await two.fill(question("Where is the office in Lisbon?"))
         await one.until_found(question("Where's the office in Lisbon?"))
-        await two.forget_all()
+        # One that stood still knows of neither what was dropped nor what was stored: misses, until it has caught up.
+        async with two.standing_still():
+            await one.forget_all()
+            await one.fill(question("Where is the canteen in Lisbon?"))
+        assert (await two.found()).verdict == pb.VERDICT_MISS
+        await two.until_found(question("Where's the canteen in Lisbon?"))
         assert (await one.found()).verdict == pb.VERDICT_MISS
     async with replica(folder, "three", redis_url) as late:
         await late.fill()

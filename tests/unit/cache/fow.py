@@ -81,8 +81,7 @@ class Judge:
 
     async def store(self, asked: Question) -> None:
         """An answer to it."""
-        as_of = await self._answers.as_of(asked.principal.organisation)
-        given = replace(order(asked), tier=Tier.BALANCED, as_of=as_of)
+        given = replace(order(asked), tier=Tier.BALANCED)
         assert await self._fill.store(streamed(given, part("an answer"), STOP)) is FillResult.STORED
 
     async def nearness(self, pair: Pair) -> float:

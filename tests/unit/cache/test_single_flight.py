@@ -177,6 +177,44 @@ async def test_followers_at_both_replicas_get_what_the_leader_sends_as_it_comes(
         assert one.stats.followers == two.stats.followers == 0
 
 
+async def test_for_one_that_reads_slowly_what_has_come_meanwhile_is_one_piece() -> None:
+    async with replicas() as (one, two, _):
+        leader = Asker(one)
+        filling = Filling(one, await leader.token())
+        async with aclosing(two.lookup.events(question(), leader=Leader("slow"))) as slow:
+            await anext(slow)
+            quick = Asker(two)
+            for piece in (b"a", b"b", b"c"):
+                filling.send(piece)
+                while not (quick.told and quick.pieces.endswith(piece)):
+                    await quick.until(SharedPieces)
+                    await asyncio.sleep(0)
+            filling.end()
+            await quick.ended()
+            assert await filling.result is FillResult.STORED
+            assert [event async for event in slow] == [SharedPieces(b"abc"), SharedEnd(END)]
+        await leader.ended()
+
+
+async def test_those_who_come_late_share_the_bytes_of_what_they_missed() -> None:
+    async with replicas() as (one, two, _):
+        leader = Asker(one)
+        filling = Filling(one, await leader.token())
+        first = Asker(two)
+        await first.until(Follow)
+        filling.send(b"a", b"b", b"c")
+        while first.pieces != b"abc":
+            await first.until(SharedPieces)
+        late = [Asker(two) for _ in range(2)]
+        had = [await each.until(SharedPieces) for each in late]
+        assert had[0].message == b"abc"
+        assert had[0].message is had[1].message
+        filling.break_off()
+        for each in (leader, first, *late):
+            await each.leave()
+        await asyncio.wait({filling.result})
+
+
 async def test_an_end_that_is_not_to_be_stored_is_handed_on_too() -> None:
     async with replicas() as (one, two, _):
         leader = Asker(one)

@@ -149,10 +149,7 @@ _PREFIXES = (
     ("pro", "anti"), ("en", "de"), ("en", "dis"), ("as", "de"), ("hyper", "hypo"), ("macro", "micro"), ("max", "min"),
     ("ante", "post"), ("multi", "single"), ("in", "off"), ("on", "off"),
 )  # fmt: skip
-_BOTH_WAYS = (*_PREFIXES, *(pair[::-1] for pair in _PREFIXES))
-_ANY_PREFIX = tuple({first for first, _ in _BOTH_WAYS})
 _LEAST_REST = 3
-_NONE: frozenset[str] = frozenset()
 
 
 def _table() -> dict[str, frozenset[str]]:
@@ -172,15 +169,14 @@ _CONTRARY = _table()
 def differ(one: Said, other: Said) -> bool:
     """A word that only one has is the contrary of one that only the other has."""
     here, there = only_in(one.stems, other.stems), only_in(other.stems, one.stems)
-    return any(_CONTRARY.get(word, _NONE) & there or _turned(word) & there for word in here) if there else False
+    return any(_CONTRARY.get(word, frozenset()) & there or _turned(word) & there for word in here)
 
 
 def _turned(word: str) -> frozenset[str]:
     """The word with the contrary of its prefix."""
-    if not word.startswith(_ANY_PREFIX):
-        return _NONE
+    pairs = (*_PREFIXES, *(pair[::-1] for pair in _PREFIXES))
     return frozenset(
         second + word.removeprefix(first)
-        for first, second in _BOTH_WAYS
+        for first, second in pairs
         if word.startswith(first) and len(word) - len(first) >= _LEAST_REST
     )

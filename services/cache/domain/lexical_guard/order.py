@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.cache.domain.lexical_guard.said import FUNCTION, Said
 
@@ -59,7 +59,7 @@ def _sides(said: Said) -> dict[str, Sides]:
         elif word not in FUNCTION:
             left.add(stemmed)
             if waiting:
-                found[waiting] = Sides(found[waiting].left, frozenset([stemmed]))
+                found[waiting] = replace(found[waiting], right=frozenset([stemmed]))
                 waiting = None
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 
 from services.cache.domain.lexical_guard.said import Said
@@ -23,7 +24,7 @@ _TENSE = {
 
 def differ(one: Said, other: Said) -> bool:
     """Between "can I call you" and "can you call me"; "must I" and "may I"; "is it" and "was it"."""
-    if sorted(one.content) != sorted(other.content):
+    if Counter(one.content) != Counter(other.content):
         return False
     return _turned(one, other) or _turned(other, one) or _moods_differ(one, other)
 
