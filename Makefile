@@ -33,12 +33,16 @@ test: model ## Run the tests (ARGS="-k cancel" for some of them)
 	.venv/bin/pytest $(ARGS)
 
 .PHONY: test-cluster
-test-cluster: setup ## Hold the ledger to its contract on a Redis Cluster too
-	.venv/bin/pytest -m cluster tests/contract $(ARGS)
+test-cluster: setup ## Run what is about Redis Cluster, the ledger's contract among it
+	.venv/bin/pytest -m cluster tests/contract tests/property tests/unit/mesh $(ARGS)
+
+.PHONY: test-chaos
+test-chaos: setup ## Run the short forms of chaos-money, probe-money, chaos-cache and trace-truth
+	.venv/bin/pytest -m chaos tests/chaos tests/truth $(ARGS)
 
 .PHONY: test-ledger
 test-ledger: setup ## Let the ledger and its model live through the same 12,000 steps, on Valkey, Redis 7.0 and a cluster
-	HYPOTHESIS_PROFILE=long .venv/bin/pytest tests/property/test_ledger_machine.py $(ARGS)
+	HYPOTHESIS_PROFILE=long .venv/bin/pytest -m '' tests/property/test_ledger_machine.py $(ARGS)
 
 .PHONY: test-isolation
 test-isolation: setup ## Try 100,000 questions that differ from a cached one in one place: none may get its answer (1 minute)

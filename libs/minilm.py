@@ -15,7 +15,7 @@ from libs.models_folder import models_folder
 MODEL, TOKENIZER = "model.onnx", "tokenizer.json"
 # What services/mesh/model/minilm_graph.py makes of the weights: the same bits on every machine.
 SHA256 = {
-    MODEL: "7b0b96569d5d48f9d611d8aeaf0675f955285d30f14bde9ecb63bed4aa7703b7",
+    MODEL: "9905a362a2377ef6d61868772743d1d6bfb93f63a8046c5da84f6006487e4fac",
     TOKENIZER: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
 DIMENSIONS = 384

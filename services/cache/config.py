@@ -44,6 +44,8 @@ class CacheConfig:
     # The router waits 20 ms for a verdict. This is the most that a Fill, which nobody waits for, may take of Redis at a
     # time; and more than a pause of this process, which must not pass for an outage of Redis.
     redis_timeout_seconds: float = 0.25
+    # How long a replica that says nothing goes on leading; its followers wait for as long.
+    flight_lease_seconds: float = 2.0
 
     @classmethod
     def from_settings(cls, settings: Settings, *, environment: Mapping[str, str] = os.environ) -> Self:

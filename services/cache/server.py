@@ -84,7 +84,8 @@ async def serve(
             redis, outages = await stack.enter_async_context(_redis(config))
             fingerprint = encoder.fingerprint if encoder else ""
             answers = kept = _redis_answers(redis, outages, runtime, stats, fingerprint)
-            flights = flights or RedisFlights(redis=redis, outages=outages, answers=kept)
+            lease_seconds = config.flight_lease_seconds
+            flights = flights or RedisFlights(redis=redis, outages=outages, answers=kept, lease_seconds=lease_seconds)
             served = RedisServedHits(redis=redis, outages=outages)
             labels = RedisLabels(redis=redis, outages=outages, encoder=fingerprint)
         background = await stack.enter_async_context(Background(drain_seconds=config.drain_seconds))

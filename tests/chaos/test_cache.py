@@ -7,7 +7,7 @@ import pytest
 from tests.chaos.stampede import KINDS
 from tests.chaos.stampede_run import mutant_run, whole_run
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.chaos]
 ASKERS = 40
 STALE_SECONDS = 3
 

@@ -10,7 +10,7 @@ from tests.chaos.mutant import unchecked
 from tests.chaos.report import Report
 from tests.chaos.run import chaos, short
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.chaos]
 
 
 async def test_nobody_overspends_whatever_is_killed_or_frozen() -> None:

@@ -8,7 +8,7 @@ from tests.chaos.row import AT_ONCE, ROWS, TEN
 from tests.chaos.ten import ten
 from tests.chaos.told import table
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.chaos]
 
 
 async def test_money_for_ten_is_ten_answers_however_they_are_asked_for() -> None:

@@ -50,7 +50,9 @@ def archive() -> ListArchive:
     return ListArchive()
 
 
-@pytest.fixture(params=["memory", "valkey_server", "redis_server", "shared_cluster"])
+@pytest.fixture(
+    params=["memory", "valkey_server", "redis_server", pytest.param("shared_cluster", marks=pytest.mark.cluster)]
+)
 async def tried(request: pytest.FixtureRequest, archive: ListArchive) -> AsyncIterator[Tried]:
     """Each ledger in turn, empty, with the archive."""
     if request.param == "memory":

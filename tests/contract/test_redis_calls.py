@@ -18,7 +18,7 @@ COUNT = Script("return redis.call('INCR', KEYS[1])")
 FAIL = Script("return redis.error_reply('MISTAKE of ' .. ARGV[1])")
 
 
-@pytest.fixture(params=["valkey_server", "redis_server", "shared_cluster"])
+@pytest.fixture(params=["valkey_server", "redis_server", pytest.param("shared_cluster", marks=pytest.mark.cluster)])
 async def calls(request: pytest.FixtureRequest) -> AsyncIterator[RedisCalls]:
     server: RedisServer | ValkeyCluster = request.getfixturevalue(request.param)
     server.flush()

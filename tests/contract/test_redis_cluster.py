@@ -31,6 +31,8 @@ from tests.contract.test_ledger import asked, extended, limit, refused, settled,
 HOOLI = Principal(key_id="gavin", organisation="hooli")
 T = TypeVar("T")
 
+pytestmark = pytest.mark.cluster
+
 
 @asynccontextmanager
 async def ledger_on(cluster: ValkeyCluster) -> AsyncIterator[Tried]:

@@ -8,10 +8,13 @@ import multiprocessing
 import os
 import re
 import signal
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -182,14 +185,29 @@ async def test_the_phases_of_a_request_are_known(vllm: VllmEngine) -> None:
     assert started.queue_seconds >= 0 < started.prefill_seconds
 
 
-async def test_an_engine_has_answered_once_before_it_is_asked(tmp_path: Path) -> None:
-    def answered() -> float:
-        finished = [each for each in REGISTRY.collect() if each.name == "vllm:request_success"]
-        return sum(sample.value for each in finished for sample in each.samples if sample.name.endswith("_total"))
+@dataclass(frozen=True, slots=True)
+class New:
+    """An engine that nobody has asked for anything, and what it had answered when it was started."""
 
-    # Each engine counts from zero.
-    async with vllm_engine(tmp_path):
-        assert answered() == 1
+    engine: VllmEngine
+    core: BaseProcess
+    answered: float
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def new(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[New]:
+    """Of two tests, one of which kills it: to start one takes long."""
+    before = {each.pid for each in multiprocessing.active_children()}
+    async with vllm_engine(tmp_path_factory.mktemp("model")) as engine:
+        (core,) = (each for each in multiprocessing.active_children() if each.pid not in before)
+        finished = [each for each in REGISTRY.collect() if each.name == "vllm:request_success"]
+        samples = [sample for each in finished for sample in each.samples if sample.name.endswith("_total")]
+        # Each engine counts from zero.
+        yield New(engine, core, sum(each.value for each in samples))
+
+
+async def test_an_engine_has_answered_once_before_it_is_asked(new: New) -> None:
+    assert new.answered == 1
 
 
 async def test_llm_request_is_a_child_of_the_engine_span(vllm: VllmEngine) -> None:
@@ -219,21 +237,19 @@ async def test_absurd_numbers_do_no_harm(vllm: VllmEngine) -> None:
         assert (await answer_of(vllm, asked(Question("Hello", sampling)))).tokens == 8
 
 
-async def test_a_killed_engine_core_fails_what_runs_and_is_known_at_once(tmp_path: Path) -> None:
-    before = {each.pid for each in multiprocessing.active_children()}
-    async with vllm_engine(tmp_path / "model") as engine:
-        (core,) = (each for each in multiprocessing.active_children() if each.pid not in before)
-        async with Occupied(engine, count=2) as running:
-            assert core.pid is not None
-            os.kill(core.pid, signal.SIGKILL)
-            endings = await asyncio.gather(*running.tasks, return_exceptions=True)
-        error = await asyncio.wait_for(engine.death, 5)
-        assert error.reason is Reason.ENGINE_DEAD
-        assert [getattr(each, "reason", each) for each in endings] == [Reason.ENGINE_DEAD] * 2
-        with pytest.raises(TokenwayError, match="ENGINE_DEAD"):
-            await events_of(engine, request(max_tokens=MAX_MODEL_TOKENS))
-        await engine.close()
-        await engine.close()
+async def test_a_killed_engine_core_fails_what_runs_and_is_known_at_once(new: New) -> None:
+    engine = new.engine
+    async with Occupied(engine, count=2) as running:
+        assert new.core.pid is not None
+        os.kill(new.core.pid, signal.SIGKILL)
+        endings = await asyncio.gather(*running.tasks, return_exceptions=True)
+    error = await asyncio.wait_for(engine.death, 60)
+    assert error.reason is Reason.ENGINE_DEAD
+    assert [getattr(each, "reason", each) for each in endings] == [Reason.ENGINE_DEAD] * 2
+    with pytest.raises(TokenwayError, match="ENGINE_DEAD"):
+        await events_of(engine, request(max_tokens=MAX_MODEL_TOKENS))
+    await engine.close()
+    await engine.close()
 
 
 async def test_a_folder_without_a_model_is_a_clear_error(tmp_path: Path) -> None:

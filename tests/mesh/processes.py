@@ -16,6 +16,7 @@ from libs.testing.runtime import MESH_TOKEN
 from services.mesh.supervisor.plan import as_yaml
 
 _READY_SECONDS = 60
+ROUTER = "router"
 
 
 @dataclass
@@ -47,7 +48,8 @@ class Process:
 
     async def stop(self) -> int:
         """Asks it to end; its exit code."""
-        assert self.running is not None
+        if self.running is None:  # another one did not start
+            return 0
         if self.running.returncode is None:
             self.running.send_signal(signal.SIGTERM)
         return await asyncio.wait_for(self.running.wait(), _READY_SECONDS)
@@ -66,8 +68,12 @@ async def processes(given: schema.Settings, folder: Path) -> AsyncIterator[dict[
             started[name] = Process(name, command, environment)
         # The router is asked to end first: what it still has to settle needs the others.
         for each in started.values():
-            await each.start()
             stack.push_async_callback(each.stop)
+        async with asyncio.TaskGroup() as starting:
+            for each in started.values():
+                if each.name != ROUTER:
+                    starting.create_task(each.start())
+        await started[ROUTER].start()
         yield started
 
 
@@ -77,4 +83,4 @@ def _plan(given: schema.Settings) -> list[tuple[str, tuple[str, ...]]]:
         for model in given.models
         for index in range(len(model.endpoints))
     ]
-    return [("budget", ("budget",)), ("cache", ("cache",)), *replicas, ("router", ("router",))]
+    return [("budget", ("budget",)), ("cache", ("cache",)), *replicas, (ROUTER, ("router",))]

@@ -379,7 +379,7 @@ async def answer(ledger: Ledger, step: Step) -> object:
 
 @pytest.mark.timeout(3_600 if LONG else 300)
 def test_the_ledger_in_redis_lives_as_its_model_does(redis_servers: RedisServer) -> None:
-    live(partial(LedgerMachine, redis_servers), histories=60)
+    live(partial(LedgerMachine, redis_servers), histories=30)
 
 
 @pytest.mark.timeout(3_600 if LONG else 300)
@@ -387,6 +387,7 @@ def test_the_ledger_that_was_away_lives_as_its_model_does(redis_servers: RedisSe
     live(partial(LateMachine, redis_servers), histories=20)
 
 
+@pytest.mark.cluster
 @pytest.mark.timeout(3_600 if LONG else 300)
 def test_the_ledger_on_a_cluster_lives_as_its_model_does(valkey_cluster: ValkeyCluster) -> None:
     live(partial(ClusterMachine, valkey_cluster), histories=15)

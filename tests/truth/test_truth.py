@@ -14,6 +14,7 @@ _OF_EACH, _AT_LEAST = 16, 10
 
 
 @pytest.mark.processes
+@pytest.mark.chaos
 async def test_every_trace_is_true_however_its_request_ended() -> None:
     report = Report(await truth(requests=_OF_EACH * len(SCENARIOS)))
     assert not report.faults, report

@@ -77,7 +77,7 @@ def key_exists(key_id: str) -> TokenwayError:
 def key_not_found(key_id: str) -> TokenwayError:
     return TokenwayError(
         Reason.NOT_FOUND,
-        f"the organisation has no key {key_id!r}: ListKeys says which there are",
+        f"the organisation has no key {key_id!r}: ListKeys (`tokenway keys list`) says which there are",
         metadata={"resource": "key", "name": key_id},
     )
 
@@ -104,6 +104,8 @@ def _amount(kind: Kind, amount: int) -> str:
 
 
 def _advice(state: BudgetState, need: int, frees_after_seconds: float | None) -> str:
+    if not state.limit.most:
+        return "a limit of 0 lets nothing through: have it raised"
     if need > state.limit.most:
         return "it can never fit: ask for fewer tokens or have the limit raised"
     if frees_after_seconds is None:

@@ -85,7 +85,7 @@ def _budget(budget: money_pb2.Budget) -> Violations:
     if budget.kind not in KINDS:
         yield _not_served("budget.kind", budget.kind, money_pb2.BudgetKind.items(), _GIVEN_KINDS)
     elif budget.window in WINDOWS and (reason := why_uncounted(KINDS[budget.kind], WINDOWS[budget.window])):
-        yield FieldViolation("budget.window", f"is {money_pb2.BudgetWindow.Name(budget.window)}: {reason}")
+        yield FieldViolation("budget.window", f"is {WINDOWS[budget.window]}: {reason}")
 
 
 def _expiry(key: principal_pb2.ApiKey, now: datetime) -> Violations:

@@ -39,7 +39,7 @@ _LISTEN_AGAIN_SECONDS = 0.25
 class RedisFlights:
     """Flights of one replica, whose name is new with each start: what an earlier one led is not led any more."""
 
-    def __init__(self, *, redis: Redis, outages: Outages, answers: RedisAnswers, lease_seconds: float = 2.0) -> None:
+    def __init__(self, *, redis: Redis, outages: Outages, answers: RedisAnswers, lease_seconds: float) -> None:
         self._redis: Any = redis  # its stubs mix the types of sync and async clients
         self._outages = outages
         self._answers = answers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
 from libs.generation.question import Conversation, Message, Part, Role, Text
@@ -45,11 +46,11 @@ def semantic_partition(question: Question) -> AnswerKey:
 
 def last_user_text(question: Question) -> str:
     """What the user said last, as the keys have it: all in which two questions of a partition may differ."""
-    asked = _normalised(question.input)
-    if isinstance(asked.prompt, str):
-        return asked.prompt
-    last = next((each for each in reversed(asked.prompt.messages) if each.role is Role.USER), None)
-    return "\n".join(part.text for part in last.parts if isinstance(part, Text)) if last else ""
+    prompt = question.input.prompt
+    if isinstance(prompt, str):
+        return _same_text(prompt)
+    last = next((each for each in reversed(prompt.messages) if each.role is Role.USER), None)
+    return "\n".join(_same_text(part.text) for part in last.parts if isinstance(part, Text)) if last else ""
 
 
 def scope_subject(question: Question) -> str:
@@ -64,13 +65,14 @@ def scope_subject(question: Question) -> str:
 
 
 def _digest(version: str, question: Question, asked: Input) -> bytes:
-    normalised = replace(question, input=asked)
-    named = tuple((name, getattr(normalised, name)) for name in _IN_KEY)
+    named = tuple((name, asked if name == "input" else getattr(question, name)) for name in _IN_KEY)
     shared_by = (question.principal.organisation, scope_subject(question))
     return hashlib.sha256(canonical((version, shared_by, named))).digest()
 
 
 def _normalised(asked: Input) -> Input:
+    if all(_same_text(each) is each for each in _texts(asked.prompt)):
+        return asked  # nearly always: and a copy of a long conversation costs as much as its key
     if isinstance(asked.prompt, str):
         return replace(asked, prompt=_same_text(asked.prompt))
     messages = tuple(
@@ -78,6 +80,13 @@ def _normalised(asked: Input) -> Input:
         for message in asked.prompt.messages
     )
     return replace(asked, prompt=Conversation(messages))
+
+
+def _texts(prompt: str | Conversation) -> Iterator[str]:
+    if isinstance(prompt, str):
+        yield prompt
+    else:
+        yield from (part.text for each in prompt.messages for part in each.parts if isinstance(part, Text))
 
 
 def _normalised_part(part: Part) -> Part:

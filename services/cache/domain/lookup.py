@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 from libs.clock import Clock
 from services.cache.domain.eligibility import BypassReason, bypass_reason
@@ -96,8 +97,9 @@ class Lookup:
                 if followed and isinstance(found.verdict, Lead):
                     self._stats.flew(FlightEvent.PROMOTED)
                 if semantic is not None and isinstance(found.verdict, Miss | Lead | Follow):
-                    yield replace(found, semantic_pending=True)
-                    found = await self._like(semantic, question, tier, found)
+                    async with _begun(self._like(semantic, question, tier, found)) as looking:
+                        yield replace(found, semantic_pending=True)
+                        found = await looking
                 yield found
                 if boarded.flight is not None and not isinstance(found.verdict, Hit):
                     async with aclosing(boarded.flight.events()) as events:
@@ -146,3 +148,14 @@ class Lookup:
         except TimeoutError:
             found = _LATE
         return Found(found) if isinstance(found, Hit) else replace(exact, semantic=found)
+
+
+@asynccontextmanager
+async def _begun(looking: Coroutine[Any, Any, Found]) -> AsyncIterator[asyncio.Task[Found]]:
+    """It goes on while the first verdict is on its way, and ends with whoever asks."""
+    task = asyncio.create_task(looking, name="look near")
+    try:
+        yield task
+    finally:
+        if task.cancel():
+            await asyncio.wait({task})

@@ -4,6 +4,7 @@
 |---|---|
 | `[[tokens=64]]` | the answer has 64 tokens, not the configured number |
 | `[[pace=200]]` | 200 tokens a second |
+| `[[gate=/path]]`, `[[gate_after=5]]` | no first token, or none after the fifth, before that file is there |
 | `[[echo=some text]]` | the answer is "some text", a token a word |
 | `[[fault:refuse]]` | INVALID_REQUEST |
 | `[[fault:overloaded]]`, `[[fault:overloaded=2]]` | QUEUE_FULL; with RetryInfo of 2 s |
@@ -29,10 +30,10 @@ from libs.errors import FieldViolation, invalid_request
 _DIRECTIVE = re.compile(r"\[\[((?:fault:)?[a-z_]+)(?:=([^\]]*))?\]\]")
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _WORDS = frozenset({"fault:refuse", "fault:unavailable"})
-_TEXTS = frozenset({"echo"})
+_TEXTS = frozenset({"echo", "gate"})
 _NUMBERS = frozenset(
     {
-        *("tokens", "pace", "fault_attempts", "fault:first_token"),
+        *("tokens", "pace", "gate_after", "fault_attempts", "fault:first_token"),
         *("fault:stall_after", "fault:cut_after", "fault:no_finish_after", "fault:die_after"),
     }
 )

@@ -27,6 +27,9 @@ from services.inference.domain.load import InFlight, Load, Occupancy
 from services.inference.domain.model import EngineRequest
 from services.inference.domain.ports import EngineInfo
 
+# How often a gate is looked at.
+_LOOK_SECONDS = 0.01
+
 
 class ScriptedEngine:
     """Passes the engines' contract, apart from structured output and tools, which it takes no notice of.
@@ -81,7 +84,8 @@ class ScriptedEngine:
         made = 0
         while made < planned.length and not stop.found:
             await self._life.sleep_until(first_at + made / planned.tokens_per_second)
-            due = min(planned.length, max(made + 1, planned.due(_now() - first_at)))
+            await self._opened(planned, made)
+            due = planned.due(_now() - first_at, made=made)
             words = tuple(_until(stop, planned, made, islice(planned.words, due - made)))
             self._record(request.request_id, made, len(words))
             if not made:
@@ -89,11 +93,18 @@ class ScriptedEngine:
             made += len(words)
             place.kv_cache_tokens = planned.input_tokens + made
             yield _delta(words, request.question.sampling.top_logprobs)
+        await self._opened(planned, made)
         if planned.fault and not stop.found:
             await self._suffer(planned.fault)
             return
         reason = FinishReason.STOP if stop.found else planned.reason
         yield Finished(reason, Usage(planned.input_tokens, 0, made, UsageSource.ENGINE))
+
+    async def _opened(self, planned: Plan, made: int) -> None:
+        """Returns once the gate is open, if the answer stands before one."""
+        if planned.gate is not None and made == planned.gate_after:
+            while not planned.gate.exists():  # of a test: a thread would cost more than the look
+                await self._life.sleep_until(_now() + _LOOK_SECONDS)
 
     async def _suffer(self, fault: str) -> None:
         """Raises, hangs, or returns: then the stream ends as it should not."""

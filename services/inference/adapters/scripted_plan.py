@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from libs.errors import FieldViolation, Reason, TokenwayError, invalid_request
 from services.inference.adapters.scripted_directives import Directives, directives
@@ -41,10 +42,14 @@ class Plan:
     fault: str | None
     tokens_per_second: float
     first_token_seconds: float
+    # The answer stops after so many tokens until there is such a file.
+    gate: Path | None
+    gate_after: int
 
-    def due(self, seconds: float) -> int:
-        """Tokens that ought to be made so long after the first."""
-        return 1 + int(seconds * self.tokens_per_second)
+    def due(self, seconds: float, *, made: int) -> int:
+        """Tokens that ought to be made so long after the first, at least one more than were `made`."""
+        end = self.gate_after if self.gate and made < self.gate_after else self.length
+        return min(end, max(made, int(seconds * self.tokens_per_second)) + 1)
 
 
 def plan(request: EngineRequest, script: Script, *, model: str) -> Plan:
@@ -58,6 +63,7 @@ def plan(request: EngineRequest, script: Script, *, model: str) -> Plan:
     words, wanted = _answer(told, prompt, script)
     length = min(wanted, room)
     fault, after = _fault(told, length)
+    gate = told.text("gate")
     return Plan(
         input_tokens=input_tokens,
         words=words,
@@ -66,6 +72,8 @@ def plan(request: EngineRequest, script: Script, *, model: str) -> Plan:
         fault=fault,
         tokens_per_second=told.number("pace") or script.tokens_per_second,
         first_token_seconds=_or(told.number("fault:first_token"), script.first_token_seconds),
+        gate=Path(gate) if gate else None,
+        gate_after=int(_or(told.number("gate_after"), 0)),
     )
 
 

@@ -16,6 +16,8 @@ from services.mesh.cli import ending
 from services.mesh.cli.page import ENVIRONMENT, Pages
 from services.mesh.errors import InterruptedMeshError, MeshError, ServiceFailedError
 
+_LONGEST_SHOWN = 64
+
 
 class Commands(Pages):
     """Each command NAME is the object NAME of the module NAME beside this one, loaded when it is asked for.
@@ -27,6 +29,12 @@ class Commands(Pages):
         *("demo", "up", "chat", "models", "explain", "trace", "keys", "budget", "spend", "receipts", "cache"),
         *("config", "doctor", "completion", "help"),
     )
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Of the whole line: its subcommands' too."""
+        for each in args:
+            _refuse_bytes(each)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.NAMES)
@@ -81,6 +89,15 @@ def run() -> int:
         return _failed("interrupted", ending.CANCELLED)
     except MeshError as error:
         return _failed(f"error: {error}", ending.FAILED)
+
+
+def _refuse_bytes(argument: str) -> None:
+    """Python keeps bytes that are no text as lone surrogates, which nothing can send or print."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(argument)[:_LONGEST_SHOWN].decode(errors="backslashreplace")
+        raise click.UsageError(f'the argument "{shown}" is not UTF-8 text: give it as UTF-8') from None
 
 
 def _failed(message: str, code: int) -> int:

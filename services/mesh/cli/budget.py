@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -12,17 +13,21 @@ from libs.money import usd
 from services.mesh.cli.administration import admin_options, ask, moment, place, print_message
 from services.mesh.cli.json_output import print_json
 from services.mesh.cli.mesh_candidates import budget_scopes
-from services.mesh.cli.page import Pages
+from services.mesh.cli.number import MOST_USD, Number
+from services.mesh.cli.page import Page, Pages
 from services.mesh.cli.table import print_table
 from services.mesh.cli.verify import verify
 from tokenway.common.v1.money_pb2 import BUDGET_KIND_MONEY, Budget, BudgetKind, BudgetScope, BudgetState, BudgetWindow
 
 _HEADINGS = ("budget", "window", "kind", "limit", "used", "reserved", "resets")
 _MICRO_USD_PER_USD = 1_000_000
+_NEGATIVE = re.compile(r"-\$?\.?[0-9]\S*")
 _WINDOWS = click.Choice([each.removeprefix("BUDGET_WINDOW_").lower() for each in BudgetWindow.keys()[1:]])
 _SCOPES = [each.removeprefix("BUDGET_SCOPE_").lower() for each in BudgetScope.keys()[1:]]
 _SCOPE_FORMS = "key:ID, user:NAME, team:NAME or organisation"
 _MONEY, *_OTHERS = [each.removeprefix("BUDGET_KIND_").lower().replace("_", "-") for each in BudgetKind.keys()[1:]]
+# The budget's own limit, in what the kind counts.
+_COUNT = Number(int, least=0, most=MOST_USD * _MICRO_USD_PER_USD)
 
 
 class Whose(click.ParamType[tuple[str, str]]):
@@ -50,19 +55,18 @@ class Amount(click.ParamType[int]):
         kind = ctx.params["kind"] if ctx else _MONEY
         if kind == _MONEY:
             return self._dollars(value, param, ctx)
-        if not value.isdecimal() or int(value) >= 2**63:
-            self.fail(f"{value!r} is no number of {kind}: give a whole number, 0 or more", param, ctx)
-        return int(value)
+        return _COUNT.convert(value, param, ctx)
 
     def _dollars(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
-            micro_usd = Decimal(value.removeprefix("$")) * _MICRO_USD_PER_USD
-            whole = int(micro_usd)
-        except (InvalidOperation, ValueError, OverflowError):
+            dollars = Decimal(value.removeprefix("$"))
+            # NaN ends here as well: it cannot be compared.
+            micro_usd = dollars * _MICRO_USD_PER_USD if 0 <= dollars <= MOST_USD else None
+        except InvalidOperation:
             self.fail(f"{value!r} is no amount: give US dollars, 12.50 for example", param, ctx)
-        if micro_usd != whole or not 0 <= whole < 2**63:
-            self.fail(f"{value!r}: give 0 or more US dollars with at most 6 decimals", param, ctx)
-        return whole
+        if micro_usd is None or micro_usd != int(micro_usd):
+            self.fail(f"{value!r}: give US dollars, from 0 to {MOST_USD:,}, with at most 6 decimals", param, ctx)
+        return int(micro_usd)
 
 
 _WHOSE = click.argument(
@@ -87,6 +91,15 @@ _KIND = click.option(
 _SOFT = click.option("--soft", is_flag=True, help="The limit that warns and refuses nothing.")
 
 
+class Setting(Page):
+    """`budget set … -1`: a number that is refused, and no option of that name."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if below := next((each for each in args if _NEGATIVE.fullmatch(each)), None):
+            raise click.UsageError(f"the limit {below} is below 0: give 0, which refuses everything, or more", ctx)
+        return super().parse_args(ctx, args)
+
+
 @click.group(
     cls=Pages,
     examples=(
@@ -109,6 +122,7 @@ budget.add_command(verify)
 
 @budget.command(
     "set",
+    cls=Setting,
     examples=(
         ("tokenway budget set key:ci hour 0.25", "the key ci may spend 25 cents an hour"),
         ("tokenway budget set organisation month 2000", "all keys together, $2,000 a month"),

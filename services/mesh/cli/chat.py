@@ -12,6 +12,7 @@ from libs.errors import TokenwayError
 from services.mesh.cli.answer import Answer, JsonAnswer, TextAnswer, receipt_beside_text, shown
 from services.mesh.cli.ending import request_id
 from services.mesh.cli.json_output import json_option
+from services.mesh.cli.number import MOST_SECONDS, Number
 from services.mesh.cli.page import Page
 from services.mesh.cli.place import router_address, router_options
 from services.mesh.cli.question import Question, question_options
@@ -32,7 +33,7 @@ from tokenway.client import Stream
 @json_option("One JSON object a line: started, delta …, finished.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(float, least=0, above=True, most=MOST_SECONDS),
     metavar="SECONDS",
     help="For the whole answer [the router's, 120].",
 )

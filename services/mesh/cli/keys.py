@@ -33,7 +33,10 @@ class Moment(click.ParamType[datetime]):
             given = datetime.fromisoformat(value)
         except ValueError:
             self.fail(f"{value!r} is no moment: give 90d, 12h, 2027-01-31 or 2027-01-31T12:00:00Z", param, ctx)
-        return given if given.tzinfo else given.replace(tzinfo=UTC)
+        moment = given if given.tzinfo else given.replace(tzinfo=UTC)
+        if moment <= (now := datetime.now(UTC)):
+            self.fail(f"{value!r} is past, now it is {now:%Y-%m-%dT%H:%MZ}: give a moment that is to come", param, ctx)
+        return moment
 
 
 @click.group(

@@ -11,6 +11,7 @@ import click
 from google.protobuf.duration_pb2 import Duration
 
 from services.mesh.cli.mesh_candidates import model_names
+from services.mesh.cli.number import MOST_SECONDS, MOST_TOKENS, MOST_USD, Number
 from tokenway.common.v1 import generation_pb2
 from tokenway.common.v1.generation_pb2 import Conversation, Message, Part, Sampling
 from tokenway.router.v1.router_pb2 import CacheControl, GenerateRequest, Requirements
@@ -62,19 +63,19 @@ def question_options(command: Command) -> Command:
     for option in (
         click.option(
             "--min-context",
-            type=click.IntRange(min=1),
+            type=Number(int, least=1, most=MOST_TOKENS),
             metavar="TOKENS",
             help="The least context window that the model must have [any].",
         ),
         click.option(
             "--max-cost",
-            type=click.FloatRange(min=0),
+            type=Number(float, least=0, most=MOST_USD),
             metavar="USD",
             help="The most per 1,000 tokens, in US dollars [any].",
         ),
         click.option(
             "--max-latency",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Number(float, least=0, above=True, most=MOST_SECONDS),
             metavar="SECONDS",
             help="The model's 99th percentile of a whole answer must not be more [any].",
         ),
@@ -83,7 +84,7 @@ def question_options(command: Command) -> Command:
         click.option("--temperature", type=float, default=0.0, show_default=True, help="0 to 2; 0 may be cached."),
         click.option(
             "--max-tokens",
-            type=click.IntRange(min=1),
+            type=Number(int, least=1, most=MOST_TOKENS),
             metavar="TOKENS",
             help="The longest answer [512].",
         ),
@@ -115,9 +116,13 @@ def _prompt(context: click.Context, parameter: click.Parameter, given: str | Non
     if given is None and sys.stdin.isatty():
         raise click.UsageError("a question is missing: give it as an argument, or `-` to read it")
     try:
-        return sys.stdin.read()
-    except UnicodeDecodeError:
-        raise click.UsageError("standard input is not UTF-8 text") from None
+        # Not as the locale has it: under some, bytes that are no text would pass here, and fail when they are sent.
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise click.UsageError(
+            f"standard input is not UTF-8 text: its byte {error.start:,} is 0x{error.object[error.start]:02x};"
+            " `… | iconv -c -t UTF-8 | tokenway …` leaves such bytes out"
+        ) from None
 
 
 def _duration(seconds: float | None) -> Duration | None:

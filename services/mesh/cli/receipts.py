@@ -15,6 +15,7 @@ from libs.money import usd
 from services.mesh.cli.administration import admin_options, ask, moment, place, print_message
 from services.mesh.cli.candidates import request_ids
 from services.mesh.cli.mesh_candidates import key_ids
+from services.mesh.cli.number import Number
 from services.mesh.cli.page import Page
 from services.mesh.cli.spend import Day
 from services.mesh.cli.table import print_table
@@ -26,6 +27,7 @@ from tokenway.router.v1 import admin_pb2 as pb
 
 _HEADINGS = ("booked", "request", "key", "model", "input", "output", "cost", "outcome")
 _PAGE_SIZE = 1_000
+_MOST_RECEIPTS = 1_000_000
 
 
 @click.command(
@@ -45,7 +47,14 @@ _PAGE_SIZE = 1_000
 )
 @click.option("--key", metavar="ID", shell_complete=key_ids, help="Of this key alone [every key].")
 @click.option("--since", type=Day(), metavar="DAY", help="Booked on this day (UTC) or later [any].")
-@click.option("--most", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="So many at most.")
+@click.option(
+    "--most",
+    type=Number(int, least=1, most=_MOST_RECEIPTS),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="So many at most.",
+)
 @admin_options
 def receipts(
     *,

@@ -15,6 +15,7 @@ from rich.console import Console
 from libs.money import usd
 from services.mesh.cli.administration import admin_options, ask, place
 from services.mesh.cli.json_output import print_json
+from services.mesh.cli.number import Number
 from services.mesh.cli.page import Page
 from services.mesh.cli.table import print_table
 from tokenway.common.v1.money_pb2 import Spend, SpendDimension
@@ -88,7 +89,7 @@ class Month(click.ParamType[tuple[date, date]]):
 )
 @click.option("--since", type=Day(), metavar="DAY", help="The first day [29 days before the last].")
 @click.option("--until", type=Day(), metavar="DAY", help="The last day [today].")
-@click.option("--days", type=click.IntRange(1, 400), metavar="N", help="So many days, the last included [30].")
+@click.option("--days", type=Number(int, least=1, most=400), metavar="N", help="So many days, the last included [30].")
 @click.option("--month", type=Month(), metavar="MONTH", help="A month, such as 2026-11 [the days above].")
 @click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values, with a line of headings.")
 @admin_options

@@ -15,6 +15,7 @@ from libs.settings.document import load
 from libs.settings.schema import Settings
 from services.mesh.cli.ending import DONE
 from services.mesh.cli.local_mesh import DEFAULT_CONFIGURATION, state_dir_option
+from services.mesh.cli.number import MOST_SECONDS, Number
 from services.mesh.cli.page import Page
 from services.mesh.errors import InterruptedMeshError
 from services.mesh.model.smollm2 import default_model_path
@@ -44,7 +45,7 @@ from services.mesh.supervisor.supervisor import Supervisor
 )
 @click.option(
     "--start-timeout",
-    type=click.FloatRange(min=1),
+    type=Number(float, least=1, most=MOST_SECONDS),
     metavar="SECONDS",
     default=900,
     show_default=True,

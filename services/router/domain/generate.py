@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from libs.errors import FieldViolation, Reason, TokenwayError, invalid_request
 from libs.resilience.retry import Retry
 from services.router.domain.account import Account
 from services.router.domain.admission import Admission
+from services.router.domain.ahead import Ahead
 from services.router.domain.answer import Event, Receipt
 from services.router.domain.answering import Answering, Tools
 from services.router.domain.ask import Ask
@@ -113,7 +114,7 @@ class Generate:
         """Started, deltas, Finished; see Answering. CONCURRENCY_EXCEEDED, CONTENT_REFUSED, NO_MODEL_QUALIFIES …"""
         with ExitStack() as place:
             guarded, plan = await self._admitted(ask, caller.principal, place)
-            async with aclosing(self._answering(guarded, caller, plan).events()) as events:
+            async with self._answering(guarded, caller, plan) as events:
                 async for event in events:
                     yield event
 
@@ -133,7 +134,7 @@ class Generate:
         guard = self._guards.get(principal.organisation)
         return Guarded(ask, Unguarded()) if guard is None else await guard.question(ask)
 
-    def _answering(self, guarded: Guarded, caller: Caller, plan: Plan) -> Answering:
+    def _answering(self, guarded: Guarded, caller: Caller, plan: Plan) -> Ahead:
         tools, policy, ask = self._tools, self._policy, guarded.ask
         question = self._cache_question(guarded, plan, caller.principal)
         account = Account(
@@ -160,7 +161,7 @@ class Generate:
         storing = Storing(
             cache=tools.cache, background=tools.background, question=question, max_tokens=policy.max_cached_tokens
         )
-        return Answering(
+        answering = Answering(
             tools=tools,
             plan=plan,
             question=question,
@@ -175,6 +176,7 @@ class Generate:
             on_receipt=caller.on_receipt,
             on_warnings=caller.on_warnings,
         )
+        return Ahead(answering.events(), followed=storing.followed)
 
     def _cache_question(self, guarded: Guarded, plan: Plan, principal: Principal) -> CacheQuestion:
         policy = self._policy.cache_policies.get(principal.organisation, CachePolicy(enabled=False))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from libs.errors import Reason, TokenwayError
-from libs.money import Usage, cost_micro_usd
+from libs.money import Usage, cost_micro_usd, usd
 from services.router.domain.ask import Ask
 from services.router.domain.catalogue import Model
 from services.router.domain.principal import Principal
@@ -83,7 +83,7 @@ def _against(ask: Ask, model: Model, principal: Principal, per_1k_tokens: int) -
         yield f"its 99th percentile of {model.p99_latency_seconds:g} s exceeds {wanted.max_latency_seconds:g} s"
     limit = wanted.max_cost_micro_usd_per_1k_tokens
     if limit is not None and per_1k_tokens > limit:
-        yield f"costs {per_1k_tokens} micro-dollars per 1,000 tokens, more than {limit}"
+        yield f"costs {usd(per_1k_tokens)} per 1,000 tokens, more than {usd(limit)}"
 
 
 def _context_tokens(ask: Ask) -> int:

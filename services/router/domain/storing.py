@@ -34,7 +34,9 @@ class Storing:
         self._request_id = self._lead_token = ""
         # Of the look-up before the answer was generated.
         self.as_of = 0
-        self._shares = self._begun = False
+        self._begun = False
+        # Set once somebody follows.
+        self.followed = asyncio.Event()
         mode, enabled = question.ask.cache_mode, question.policy.enabled
         self.reads = enabled and mode in READING
         self.writes = enabled and mode in {CacheMode.POLICY, CacheMode.REFRESH}
@@ -53,7 +55,7 @@ class Storing:
 
     def share(self) -> None:
         """Somebody follows."""
-        self._shares = True
+        self.followed.set()
         self._share()
 
     def begin(self, model: Model) -> None:
@@ -87,7 +89,7 @@ class Storing:
         told.
         """
         broken_off = self._filling is not None and self._filling.done()
-        if self._end is not None or not (self._shares and self.leads and self.writes) or broken_off:
+        if self._end is not None or not (self.followed.is_set() and self.leads and self.writes) or broken_off:
             return None
         self._end = AnswerFailed()
         self._news.set()
@@ -122,7 +124,7 @@ class Storing:
 
     def _share(self) -> None:
         """From the first token on: before that another model may take over."""
-        if self._shares and self._begun and self._lead_token and self.writes and self._filling is None:
+        if self.followed.is_set() and self._begun and self._lead_token and self.writes and self._filling is None:
             self._fill(live=True)
 
     def _fill(self, *, live: bool) -> None:

@@ -99,7 +99,7 @@ async def test_limits_are_listed_by_whose_they_are_what_they_count_and_how_long(
         (
             {"kind": money.BUDGET_KIND_CONCURRENCY},
             "window",
-            "is BUDGET_WINDOW_HOUR: open requests are counted at any instant, not over a time: give the window total",
+            "is hour: open requests are counted at any instant, not over a time: give the window total",
         ),
         ({"scope": money.BUDGET_SCOPE_TEAM, "subject": ""}, "subject", "is ''"),
         ({"subject": ""}, "subject", "is ''"),

@@ -72,6 +72,12 @@ CI, ALL, MONEY = Account(Scope.KEY, "ci"), Account(Scope.ORGANISATION), Kind.MON
                 " fewer tokens or have the limit raised"
             ),
         ),
+        (
+            BudgetState(Limit(CI, Window.DAY, 0, Kind.REQUESTS), 0, 0, None),
+            1,
+            None,
+            "key ci: 0 of 0 requests in this day; a limit of 0 lets nothing through: have it raised",
+        ),
     ],
 )
 def test_a_refusal_says_whose_limit_it_is_what_stands_what_was_needed_and_what_to_do(

@@ -81,7 +81,8 @@ class Judge:
 
     async def store(self, asked: Question) -> None:
         """An answer to it."""
-        given = replace(order(asked), tier=Tier.BALANCED)
+        as_of = await self._answers.as_of(asked.principal.organisation)
+        given = replace(order(asked), tier=Tier.BALANCED, as_of=as_of)
         assert await self._fill.store(streamed(given, part("an answer"), STOP)) is FillResult.STORED
 
     async def nearness(self, pair: Pair) -> float:

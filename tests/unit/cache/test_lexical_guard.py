@@ -54,6 +54,7 @@ NEGATION = [
     ("renew my plan", "dont renew my plan"),
     ("is it safe to swim", "is it not safe to swim"),
     ("is it safe to swim", "isn't it safe to swim here"),
+    ("is it safe to swim", "is n't it safe to swim here"),
     ("can I cook it with oil", "can I cook it without oil"),
     ("does it work", "does it no longer work"),
     ("which ones are never free", "which ones are free"),

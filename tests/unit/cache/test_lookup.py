@@ -126,12 +126,17 @@ class Like:
     def __init__(self, found: Hit | SemanticMiss) -> None:
         self.found, self.ready = found, asyncio.Event()
         self.ready.set()
+        self.looking = 0
 
     def looks(self, question: Question, tier: Tier) -> bool:
         return tier > Tier.EXACT
 
     async def find(self, question: Question, tier: Tier) -> Hit | SemanticMiss:
-        await self.ready.wait()
+        self.looking += 1
+        try:
+            await self.ready.wait()
+        finally:
+            self.looking -= 1
         return self.found
 
 
@@ -161,6 +166,16 @@ async def test_a_miss_says_that_the_semantic_tier_is_looking_before_it_has_found
         assert await anext(events) == Found(like.found)  # type: ignore[arg-type]  # a hit
         assert [event async for event in events] == []
     assert cache.stats.counts().lookups[Verdict.HIT] == 2
+
+
+async def test_it_looks_while_the_first_verdict_is_on_its_way_and_not_for_who_leaves(cache: Cache) -> None:
+    like = await with_semantic(cache)
+    like.ready.clear()
+    async with aclosing(cache.lookup.events(OTHER, tier=Tier.STRICT)) as events:
+        await anext(events)
+        await asyncio.sleep(0)
+        assert like.looking == 1
+    assert like.looking == 0
 
 
 async def test_where_the_semantic_tier_has_nothing_the_exact_verdict_is_repeated_with_its_reason(cache: Cache) -> None:

@@ -157,6 +157,28 @@ async def test_the_first_token_may_be_late() -> None:
         assert loop.time() - began >= 0.048
 
 
+@pytest.mark.parametrize("after", [0, 4, 6])
+async def test_an_answer_stands_before_a_gate_until_it_is_opened(tmp_path: Path, after: int) -> None:
+    gate, reached = tmp_path / "gate", asyncio.Event()
+    tokens: list[str] = []
+
+    async def take(engine: ScriptedEngine) -> None:
+        async for event in engine.generate(asked(f"[[gate={gate}]] [[gate_after={after}]]"), trace_headers={}):
+            tokens.extend(event.text if isinstance(event, Delta) else ())
+            if len(tokens) >= after:
+                reached.set()
+
+    async with scripted_engine(FAST) as engine:
+        standing = asyncio.create_task(take(engine))
+        if after:
+            await reached.wait()
+        await asyncio.wait({standing}, timeout=0.05)  # many times what the rest takes
+        assert len(tokens) == after
+        await asyncio.to_thread(gate.touch)
+        await standing
+    assert len(tokens) == 6
+
+
 async def test_faults_may_befall_the_first_attempts_alone() -> None:
     async with scripted_engine(FAST) as engine:
         prompt = "[[fault:unavailable]] [[fault_attempts=2]]"

@@ -39,6 +39,13 @@ def test_anything_else_is_no_moment(given: str) -> None:
         Moment().convert(given, None, None)
 
 
+def test_a_moment_that_is_past_is_said_as_it_was_given() -> None:
+    with pytest.raises(
+        click.BadParameter, match=r"'2020-01-01' is past, now it is 2.*Z: give a moment that is to come"
+    ):
+        Moment().convert("2020-01-01", None, None)
+
+
 @pytest.mark.parametrize(
     ("given", "micro_usd"), [("0", 0), ("12.50", 12_500_000), ("$3", 3_000_000), ("0.000001", 1), ("1e3", 10**9)]
 )
@@ -50,6 +57,21 @@ def test_dollars_are_whole_micro_dollars(given: str, micro_usd: int) -> None:
 def test_no_other_amount_is_taken(given: str) -> None:
     with pytest.raises(click.BadParameter):
         Amount().convert(given, None, None)
+
+
+@pytest.mark.parametrize(
+    ("most", "says"),
+    [
+        (("99999999999999",), "'99999999999999': give US dollars, from 0 to 1,000,000,000, with at most 6 decimals"),
+        (("1e30",), "'1e30': give US dollars, from 0 to 1,000,000,000, with at most 6 decimals"),
+        (("-1",), "the limit -1 is below 0: give 0, which refuses everything, or more"),
+        (("9" * 5_000, "--kind", "requests"), "give a whole number of at least 0 and at most 1,000,000,000,000,000"),
+    ],
+)
+def test_a_limit_that_is_refused_says_what_it_may_be(most: tuple[str, ...], says: str) -> None:
+    done = CliRunner().invoke(budget, ["set", "key:ci", "day", *most])
+    assert done.exit_code == 2
+    assert says in " ".join(done.output.split())
 
 
 def test_a_budget_names_whose_it_is() -> None:

@@ -12,6 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from libs.errors import FieldViolation, QuotaViolation, Reason, TokenwayError
 from libs.money import usd
 from services.mesh.cli.answer import without_controls
+from services.mesh.cli.app import tokenway
 from services.mesh.cli.ending import EXIT_CODES, exit_code, one_line
 from services.mesh.cli.question import Question, question_options
 from services.mesh.cli.receipt import in_one_line
@@ -125,6 +126,31 @@ def test_the_prompt_is_the_argument_or_what_is_piped_in(given: list[str], asked:
         click.echo(prompt)
 
     assert CliRunner().invoke(ask, given, input="piped").output == f"{asked}\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "range_"),
+    [
+        ("--max-tokens", "99999999999", "a whole number of at least 1 and at most 4,294,967,295"),
+        ("--min-context", "9" * 5_000, "a whole number of at least 1 and at most 4,294,967,295"),
+        *(("--max-cost", each, "a number of at least 0 and at most 1,000,000,000") for each in ("nan", "inf", "1e30")),
+        *(("--max-latency", each, "a number above 0 and at most 86,400") for each in ("nan", "inf", "1e30", "0")),
+        *(("--timeout", each, "a number above 0 and at most 86,400") for each in ("nan", "inf", "1e30", "soon")),
+    ],
+)
+def test_a_number_that_cannot_be_sent_is_refused_with_its_limits(option: str, value: str, range_: str) -> None:
+    done = CliRunner().invoke(tokenway, ["chat", option, value, "hi"])
+    assert done.exit_code == 2
+    assert f"{value[:40]!r}: give {range_}" in done.output
+
+
+def test_what_is_no_text_is_refused_before_anything_is_sent() -> None:
+    done = CliRunner().invoke(tokenway, ["chat", "--system", "b\udcffh", "hi"])
+    assert done.exit_code == 2
+    assert r'the argument "b\xffh" is not UTF-8 text: give it as UTF-8' in done.output
+    piped = CliRunner().invoke(tokenway, ["chat", "-"], input=b"na\xefve")
+    assert piped.exit_code == 2
+    assert "standard input is not UTF-8 text: its byte 2 is 0xef; `… | iconv -c -t UTF-8 | tokenway …`" in piped.output
 
 
 def test_a_table_in_a_pipe_has_one_row_a_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,7 +110,7 @@ def test_without_a_period_it_is_the_last_thirty_days(asked: Asked) -> None:
         (("--since", "2026-11-02", "--until", "2026-11-01"), "is after the last"),
         (("--since", "yesterday"), "'yesterday' is no day"),
         (("--month", "november"), "'november' is no month"),
-        (("--days", "0"), "0 is not in the range"),
+        (("--days", "0"), "'0': give a whole number of at least 1 and at most 400"),
     ],
 )
 def test_what_is_no_question_is_wrong_usage(asked: Asked, arguments: tuple[str, ...], says: str) -> None:

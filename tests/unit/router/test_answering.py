@@ -576,6 +576,19 @@ async def test_followers_go_on_alone_after_a_failure_that_is_not_the_leader_s_ow
     assert world.sent_on_alone is alone
 
 
+async def test_what_is_followed_is_made_and_booked_also_where_its_own_caller_has_stopped_reading() -> None:
+    heard = asyncio.Event()
+    world = World(answers={SMALL.name: (heard, *ANSWER)}, found=Lead("token"), heard=heard)
+    async with router(world) as opened, aclosing(stream(opened, world)) as answer:
+        await anext(answer)
+        async with asyncio.timeout(5):
+            while not world.ended:  # noqa: ASYNC110 # nothing here waits for anything but its turn
+                await asyncio.sleep(0)
+        assert world.stored == [(SMALL.name, 2)]
+        assert world.ledger == ["reserve", f"settle {SMALL.name} 2 FINISHED"]
+        assert last([each async for each in answer]).receipt.outcome is Outcome.FINISHED
+
+
 MAIL = ProtoDelta.of(Delta(text=["write to ann@example.com now"], token_counts=[6]))
 
 

@@ -57,6 +57,12 @@ def test_none_that_qualifies_is_told_with_every_models_reasons() -> None:
     }
 
 
+def test_what_is_too_dear_is_told_in_dollars() -> None:
+    dear = plan(Requirements(max_cost_micro_usd_per_1k_tokens=1))
+    assert dear.verdicts[0].reasons[-1].endswith(" per 1,000 tokens, more than $0.000001")
+    assert dear.verdicts[0].reasons[-1].startswith("costs $0.")
+
+
 def test_a_named_model_is_the_only_candidate() -> None:
     found = plan(model="llama-3-70b")
     assert (names(found), found.why) == (["llama-3-70b"], "asked for by name")

@@ -36,7 +36,7 @@ _RULES = {
 def objection(asked: str, stored: str) -> Objection | None:
     """Why the answer to what is stored must not serve what is asked; None when nothing speaks against it.
 
-    Which of the two was asked does not matter. It costs about 0.1 ms for questions of a line.
+    Which of the two was asked does not matter. For questions of a line it takes about 80 µs.
     """
     one, other = read(asked), read(stored)
     if one.tokens == other.tokens:

@@ -38,8 +38,8 @@ def _unheard(names: set[str], one: Said, other: Said) -> bool:
 
 def _tells_names(said: Said) -> bool:
     """Has it capitals, and not everywhere?"""
-    words = [token for token in said.tokens if token[0].isalpha()]
-    return 0 < sum(word[0].isupper() for word in words) <= max(1, _MOST_CAPITALS_SHARE * len(words))
+    initials = [token[0] for token in said.tokens if token[0].isalpha()]
+    return 0 < sum(map(str.isupper, initials)) <= max(1, _MOST_CAPITALS_SHARE * len(initials))
 
 
 def _named(said: Said) -> set[str]:
@@ -65,5 +65,5 @@ def _opening(said: Said) -> set[str]:
 
 def _owners(said: Said) -> set[str]:
     """Whose something is. After a word of the closed classes the 's is short for "is" or "has"."""
-    parts = (token.lower().partition("'") for token in said.tokens)
+    parts = (token.lower().partition("'") for token in said.tokens if "'" in token)
     return {owner for owner, _, ending in parts if ending == "s" and owner not in FUNCTION}

@@ -31,6 +31,8 @@ def differ(one: Said, other: Said) -> bool:
 
 def denials(said: Said) -> int:
     """Words that deny, without those that only seem to."""
+    if _NEGATIONS.isdisjoint(said.words):
+        return 0
     words = _without_tag(said.words)
     idle = sum(pair in _IDLE for pair in pairwise(words))
     return sum(word in _NEGATIONS for word in words) - idle
@@ -43,11 +45,13 @@ def _without_tag(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _denied(these: frozenset[str], those: frozenset[str]) -> bool:
-    bare = {stem(each) for each in those}
-    return any(rest in bare for word in these for rest in _bare(word))
+    denied = {rest for word in these for rest in _bare(word)}
+    return bool(denied) and any(stem(each) in denied for each in those)
 
 
 def _bare(word: str) -> list[str]:
+    if not (word.startswith(_PREFIXES) or word.endswith(_SUFFIXES)):
+        return []
     found = [word.removeprefix(each) for each in _PREFIXES if word.startswith(each)]
     found += [word.removesuffix(each) for each in _SUFFIXES if word.endswith(each)]
     return [stem(each) for each in found if len(each) >= _LEAST_STEM]

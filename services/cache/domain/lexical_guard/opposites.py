@@ -149,7 +149,10 @@ _PREFIXES = (
     ("pro", "anti"), ("en", "de"), ("en", "dis"), ("as", "de"), ("hyper", "hypo"), ("macro", "micro"), ("max", "min"),
     ("ante", "post"), ("multi", "single"), ("in", "off"), ("on", "off"),
 )  # fmt: skip
+_BOTH_WAYS = (*_PREFIXES, *(pair[::-1] for pair in _PREFIXES))
+_ANY_PREFIX = tuple({first for first, _ in _BOTH_WAYS})
 _LEAST_REST = 3
+_NONE: frozenset[str] = frozenset()
 
 
 def _table() -> dict[str, frozenset[str]]:
@@ -169,14 +172,15 @@ _CONTRARY = _table()
 def differ(one: Said, other: Said) -> bool:
     """A word that only one has is the contrary of one that only the other has."""
     here, there = only_in(one.stems, other.stems), only_in(other.stems, one.stems)
-    return any(_CONTRARY.get(word, frozenset()) & there or _turned(word) & there for word in here)
+    return any(_CONTRARY.get(word, _NONE) & there or _turned(word) & there for word in here) if there else False
 
 
 def _turned(word: str) -> frozenset[str]:
     """The word with the contrary of its prefix."""
-    pairs = (*_PREFIXES, *(pair[::-1] for pair in _PREFIXES))
+    if not word.startswith(_ANY_PREFIX):
+        return _NONE
     return frozenset(
         second + word.removeprefix(first)
-        for first, second in pairs
+        for first, second in _BOTH_WAYS
         if word.startswith(first) and len(word) - len(first) >= _LEAST_REST
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from services.cache.domain.lexical_guard.said import FUNCTION, Said
 
@@ -59,7 +59,7 @@ def _sides(said: Said) -> dict[str, Sides]:
         elif word not in FUNCTION:
             left.add(stemmed)
             if waiting:
-                found[waiting] = replace(found[waiting], right=frozenset([stemmed]))
+                found[waiting] = Sides(found[waiting].left, frozenset([stemmed]))
                 waiting = None
     return found
 

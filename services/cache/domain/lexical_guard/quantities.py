@@ -24,6 +24,7 @@ _FROM_THIRD = "third fourth fifth sixth seventh eighth ninth tenth"
 _ORDINALS = {word: str(value) for value, word in enumerate(_FROM_THIRD.split(), start=3)}
 # "One" is a pronoun too, "first" and "second" say when: they count where the other side counts too.
 _WEAK = {"one": "1", "first": "1", "second": "2", "single": "1", "once": "1", "couple": "2"}
+_NUMERALS = frozenset({*_SMALL, *_LARGE, *_FRACTIONS, *_ORDINALS, *_WEAK})
 _ORDINAL_ENDINGS = frozenset({"st", "nd", "rd", "th"})
 # A unit a line, and how it is written.
 _MONEY = """
@@ -92,12 +93,16 @@ class Quantity:
 def differ(one: Said, other: Said) -> bool:
     """Other values, other units, or the same values of other things."""
     these, those = quantities(one), quantities(other)
+    if not these and not those:
+        return False
     return _values_differ(these, those) or _units_differ(these, those) or _swapped(these, those)
 
 
 def quantities(said: Said) -> list[Quantity]:
     """All that is counted, in order."""
     tokens = [token.lower() for token in said.tokens]
+    if not any(token in _NUMERALS or token[-1].isdigit() for token in tokens):
+        return []
     found, place = [], 0
     while place < len(tokens):
         value, length, weak = _value(tokens, place)

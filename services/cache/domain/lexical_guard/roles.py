@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import pairwise
 
 from services.cache.domain.lexical_guard.said import Said
@@ -24,7 +23,7 @@ _TENSE = {
 
 def differ(one: Said, other: Said) -> bool:
     """Between "can I call you" and "can you call me"; "must I" and "may I"; "is it" and "was it"."""
-    if Counter(one.content) != Counter(other.content):
+    if sorted(one.content) != sorted(other.content):
         return False
     return _turned(one, other) or _turned(other, one) or _moods_differ(one, other)
 

@@ -15,10 +15,10 @@ _FREE_OF = re.compile(r"(?<=\w)-free\b", re.IGNORECASE)
 # How people begin; "morning" there is no time of day.
 _GREETING = re.compile(r"\s*(?:(?:hi|hello|hey|dear|good (?:morning|afternoon|evening|day))\b[\s,!.]*)+", re.IGNORECASE)
 _PLAIN = str.maketrans({"\u2019": "'", "\u2018": "'", "\u00b4": "'", "`": "'", "\u2212": "-"})
-_NOT = {"won't": "will", "can't": "can", "shan't": "shall", "ain't": "is", "cannot": "can"}
-# Without their apostrophe, as people type them.
 _AUXILIARIES = ("do", "does", "did", "is", "are", "was", "were", "has", "have", "had", "should", "could", "would")
-_BARE_NOT = {f"{each}nt": each for each in _AUXILIARIES} | {"cant": "can", "wont": "will"}
+_DENIED = {"won't": "will", "can't": "can", "shan't": "shall", "ain't": "is", "cannot": "can"}
+# Without their apostrophe, as people type them.
+_DENIED |= {f"{each}nt": each for each in _AUXILIARIES} | {"cant": "can", "wont": "will"}
 
 # Of "is A better than B" no article; at the beginning, where it is one, it does no harm.
 _LETTER = frozenset({"A"})
@@ -36,6 +36,7 @@ and or but so if then else because while whether not no nor also too very just r
 please thanks thank hi hello hey dear sorry well um uh er erm like ok okay yes yeah tell know try trying help way
 """
 FUNCTION = frozenset(_CLOSED.split())
+_VERB_ENDINGS = ("ing", "ed")
 _DOUBLED_FOR_GOOD = frozenset("lsfz")
 
 
@@ -65,7 +66,9 @@ class Said:
 
 def read(text: str) -> Said:
     """The text as it reads: compatibility forms of Unicode and kinds of apostrophes are one."""
-    text = _FREE_OF.sub(" without", unicodedata.normalize("NFKC", text).translate(_PLAIN))
+    text = unicodedata.normalize("NFKC", text).translate(_PLAIN)
+    if "-" in text:
+        text = _FREE_OF.sub(" without", text)
     greeting = _GREETING.match(text)
     tokens = tuple(_TOKENS.findall(text, greeting.end() if greeting else 0))
     return Said(tokens, tuple(word for token in tokens for word in _words(token)))
@@ -75,10 +78,11 @@ def _words(token: str) -> tuple[str, ...]:
     if token in _LETTER:
         return (token,)
     token = token.lower()
-    if token in _NOT or token in _BARE_NOT:
-        return (_NOT.get(token) or _BARE_NOT[token], "not")
+    if token in _DENIED:
+        return (_DENIED[token], "not")
     if token.endswith("n't"):
-        return (token.removesuffix("n't"), "not")
+        verb = token.removesuffix("n't")
+        return (verb, "not") if verb else ("not",)
     if token[0].isalpha():
         return (bare(token),)
     return (token,) if token[-1].isdigit() else ()
@@ -97,6 +101,9 @@ def by_form(table: str) -> dict[str, str]:
 
 def only_in(these: tuple[str, ...], those: tuple[str, ...]) -> frozenset[str]:
     """What is said more often on the first side."""
+    distinct = frozenset(these)
+    if len(distinct) == len(these):
+        return distinct.difference(those)
     return frozenset(Counter(these) - Counter(those))
 
 
@@ -106,10 +113,9 @@ def stem(word: str) -> str:
         word = word[:-3] + "y"
     elif len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
         word = word[:-2] if word.endswith(("xes", "ches", "shes", "sses", "zes")) else word[:-1]
-    for ending in ("ing", "ed"):
-        if word.endswith(ending) and len(word) > len(ending) + 2:
-            word = _undoubled(word.removesuffix(ending))
-            break
+    if word.endswith(_VERB_ENDINGS):
+        rest = word[:-3] if word[-1] == "g" else word[:-2]
+        word = _undoubled(rest) if len(rest) > 2 else word
     return word.removesuffix("e") if len(word) > 3 else word
 
 

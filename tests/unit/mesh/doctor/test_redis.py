@@ -43,6 +43,7 @@ async def test_ours_is_as_it_should_be(redis_servers: RedisServer) -> None:
     assert set(found) >= {"server", "scripts", "version", "durability", "persistence", "memory", "clock"}
 
 
+@pytest.mark.cluster
 async def test_each_primary_of_a_cluster_is_examined(valkey_cluster: ValkeyCluster) -> None:
     found = await examined(valkey_cluster.url)
 
@@ -55,6 +56,7 @@ async def test_each_primary_of_a_cluster_is_examined(valkey_cluster: ValkeyClust
     assert {each.verdict for each in found if each.subject.endswith((" durability", " memory"))} == {Verdict.OK}
 
 
+@pytest.mark.cluster
 async def test_a_node_that_is_named_alone_is_told_from_its_cluster(valkey_cluster: ValkeyCluster) -> None:
     assert (
         about(await examined(valkey_cluster.primary.url), "role").cure
