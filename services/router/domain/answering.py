@@ -47,7 +47,7 @@ from services.router.domain.route import Plan
 from services.router.domain.storing import Storing
 from services.router.domain.trying import Trying
 
-# How long the last message waits for the ledger, and an error for the cache to tell those who follow.
+# How long the last message waits for the ledger.
 _SETTLE_WAIT_SECONDS = 1.0
 _TIMER_SECONDS = 0.002
 _BY_BUDGET = frozenset({FinishReason.BUDGET, FinishReason.BUDGET_UNAVAILABLE})
@@ -107,7 +107,7 @@ class Answering:
         self._arrived_at = tools.clock.monotonic()
         self._first_token_seconds: float | None = None
         self._open = AsyncExitStack()
-        self._look_up = LookUp(cache=tools.cache, question=question, storing=storing)
+        self._look_up = LookUp(cache=tools.cache, background=tools.background, question=question, storing=storing)
         self._leading: Leading | None = None
         self._generating = Generating(plan=plan, account=account, trying=trying, storing=storing, watcher=tools.watcher)
         self._given: Given | None = None
@@ -240,17 +240,12 @@ class Answering:
                         yield event
                         continue
                     if self._leading is not None and not self._storing.leads:
-                        await self._look_up.leave()  # another model answers: who follows had better ask the first
+                        await self._look_up.leave()  # another model answers, which is not what they ask who follow
                     yield self._started(verdict)
         except TokenwayError as error:
-            await self._failed(error)
+            if error.reason not in _ITS_OWN:
+                self._storing.fail()  # before the lead is given back
             raise
-
-    async def _failed(self, error: TokenwayError) -> None:
-        """Those who follow are told of a failure that would be theirs too, before the lead is given back."""
-        telling = self._storing.fail() if error.reason not in _ITS_OWN else None
-        if telling is not None:
-            await asyncio.wait({telling}, timeout=self._at_most(_SETTLE_WAIT_SECONDS))
 
     async def _finished(self) -> Finished:
         if self._given is None:

@@ -17,6 +17,7 @@ from services.router.domain.ports import AnswerEnd, AnswerFailed, Cache, CacheQu
 READING = frozenset({CacheMode.POLICY, CacheMode.READ_ONLY})
 # The question's own ends: whoever asks the same has the same. Any other is the request's that led.
 _SHARED = frozenset({FinishReason.STOP, FinishReason.LENGTH, FinishReason.TOOL_CALLS})
+Coming = AsyncGenerator[list[Delta] | AnswerEnd | AnswerFailed]
 
 
 class Storing:
@@ -31,6 +32,7 @@ class Storing:
         self._end: AnswerEnd | AnswerFailed | None = None
         self._news = asyncio.Event()
         self._filling: asyncio.Task[None] | None = None
+        self._parting: asyncio.Task[None] | None = None
         self._request_id = self._lead_token = ""
         # Of the look-up before the answer was generated.
         self.as_of = 0
@@ -49,6 +51,12 @@ class Storing:
         """Whether it is still made for all who ask the same."""
         return bool(self._lead_token)
 
+    @property
+    def ending(self) -> asyncio.Task[None] | None:
+        """What is telling the cache how the answer has ended, for whoever follows it as well."""
+        telling = self._parting or (self._filling if self._end is not None else None)
+        return None if telling is None or telling.done() else telling
+
     def lead(self, token: str, *, request_id: str) -> None:
         """The answer is made for all who ask the same."""
         self._lead_token, self._request_id = token, request_id
@@ -59,9 +67,14 @@ class Storing:
         self._share()
 
     def begin(self, model: Model) -> None:
-        """The answer begins, and is this model's: where the question was another's, it is not what others ask for."""
+        """The answer begins, and is this model's: where the question was another's, it is not what others ask for.
+
+        They go on alone: one after the other they would find out that the model which they ask for does not answer.
+        """
         self._begun = True
         if model.name != self._question.model.name:
+            if self._is_followed:
+                self._parting = self._sent(_failure(), live=False)
             self._lead_token = ""
             self._question = replace(self._question, model=model)
         self._share()
@@ -89,7 +102,7 @@ class Storing:
         told.
         """
         broken_off = self._filling is not None and self._filling.done()
-        if self._end is not None or not (self.followed.is_set() and self.leads and self.writes) or broken_off:
+        if self._end is not None or not self._is_followed or broken_off:
             return None
         self._end = AnswerFailed()
         self._news.set()
@@ -124,21 +137,28 @@ class Storing:
 
     def _share(self) -> None:
         """From the first token on: before that another model may take over."""
-        if self.followed.is_set() and self._begun and self._lead_token and self.writes and self._filling is None:
+        if self._is_followed and self._begun and self._filling is None:
             self._fill(live=True)
 
+    @property
+    def _is_followed(self) -> bool:
+        return self.followed.is_set() and self.leads and self.writes
+
     def _fill(self, *, live: bool) -> None:
+        self._filling = self._sent(self._all(), live=live)
+
+    def _sent(self, answer: Coming, *, live: bool) -> asyncio.Task[None]:
         filling = self._cache.fill(
             self._question,
-            self._all(),
+            answer,
             request_id=self._request_id,
             lead_token=self._lead_token,
             as_of=self.as_of,
             live=live,
         )
-        self._filling = self._background.begin(filling, name="fill")
+        return self._background.begin(filling, name="fill")
 
-    async def _all(self) -> AsyncGenerator[list[Delta] | AnswerEnd | AnswerFailed]:
+    async def _all(self) -> Coming:
         """What has come, and what comes; at last its end, unless it breaks off."""
         position = 0
         while self.writes:
@@ -151,3 +171,7 @@ class Storing:
                 return
             else:
                 await self._news.wait()
+
+
+async def _failure() -> Coming:
+    yield AnswerFailed()

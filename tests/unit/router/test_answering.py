@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -106,6 +106,8 @@ class World:
     warnings: tuple[PassedLimit, ...] = ()
     look_up_after: asyncio.Event | None = None
     settle_after: asyncio.Event | None = None
+    # What the cache is told of an answer's end it has by then.
+    store_after: asyncio.Event | None = None
     ledger: list[str] = field(default_factory=list)
     stored: list[tuple[str, int]] = field(default_factory=list)
     # As the last one to store had it from its look-up, and whether that one was to refresh.
@@ -200,6 +202,8 @@ class World:
     async def fill(self, question: CacheQuestion, answer: AsyncGenerator[Any], *, as_of: int, **_: Any) -> None:
         tokens, self.as_of = 0, as_of
         async for each in answer:
+            if isinstance(each, AnswerEnd | AnswerFailed) and self.store_after is not None:
+                await self.store_after.wait()
             if isinstance(each, AnswerEnd):
                 self.stored.append((question.model.name, tokens))
             elif isinstance(each, AnswerFailed):
@@ -272,7 +276,7 @@ class Watching:
 
 
 @asynccontextmanager
-async def router(world: World, *, limit: int = 1) -> AsyncIterator[Generate]:
+async def router(world: World, *, limit: int = 1, cache_wait_seconds: float = 1) -> AsyncIterator[Generate]:
     """One place alone, so that one that leaks is seen."""
     async with Background(drain_seconds=5) as background:
         yield Generate(
@@ -285,7 +289,7 @@ async def router(world: World, *, limit: int = 1) -> AsyncIterator[Generate]:
                 background=background,
                 watcher=Watching(world),
                 clock=world.clock,
-                cache_wait_seconds=1,
+                cache_wait_seconds=cache_wait_seconds,
             ),
             policy=Policy(Retry(1, 1, 1), 100, 1_000, {PRINCIPAL.organisation: CachePolicy()}, world.guards),
         )
@@ -587,6 +591,24 @@ async def test_what_is_followed_is_made_and_booked_also_where_its_own_caller_has
         assert world.stored == [(SMALL.name, 2)]
         assert world.ledger == ["reserve", f"settle {SMALL.name} 2 FINISHED"]
         assert last([each async for each in answer]).receipt.outcome is Outcome.FINISHED
+
+
+@pytest.mark.parametrize("ending", ["whole", "another model's", "failed"])
+async def test_the_lead_is_not_given_back_while_the_cache_is_being_told_of_the_answer_s_end(ending: str) -> None:
+    """Whoever follows would be made to begin another."""
+    heard, told = asyncio.Event(), asyncio.Event()
+    world = World(found=Lead("token"), heard=heard, store_after=told)
+    script = (heard, *ANSWER) if ending == "whole" else (heard, AWAY)
+    world.answers = {SMALL.name: script, MEDIUM.name: (AWAY,) if ending == "failed" else ANSWER}
+    async with router(world, cache_wait_seconds=0) as opened:
+        with suppress(TokenwayError):
+            await everything(opened, world)
+        assert world.open_streams == 1, "its caller has all that it will have, and did not wait"
+        assert (world.stored, world.sent_on_alone) == ([], False)
+        told.set()
+    assert world.open_streams == 0
+    assert world.sent_on_alone is (ending != "whole")
+    assert world.stored == {"whole": [(SMALL.name, 2)], "another model's": [(MEDIUM.name, 2)], "failed": []}[ending]
 
 
 MAIL = ProtoDelta.of(Delta(text=["write to ann@example.com now"], token_counts=[6]))

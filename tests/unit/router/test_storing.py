@@ -96,3 +96,20 @@ async def test_after_an_answer_that_the_guard_ends_followers_go_on_alone() -> No
         assert told is not None
         storing.close()
     assert cache.fills == [("token", [[first], AnswerFailed()])]
+
+
+async def test_those_who_follow_are_sent_on_alone_when_another_model_answers() -> None:
+    cache = FillingCache(broken=0)
+    async with Background(drain_seconds=1) as background:
+        question = CacheQuestion(ask(), MODEL, PRINCIPAL, CachePolicy())
+        storing = Storing(cache=cast(Cache, cache), background=background, question=question, max_tokens=100)
+        storing.lead("token", request_id="req-1")
+        storing.share()
+        storing.begin(TIERS[1])
+        parting = storing.ending
+        storing.add(first := piece("a"))
+        stored = storing.finish("req-1", usage := Usage(output_tokens=1), FinishReason.STOP, guarded=False)
+        assert parting is not None
+        assert stored is not None
+    end = AnswerEnd(FinishReason.STOP, usage)
+    assert cache.fills == [("token", [AnswerFailed()]), ("", [[first], end])], "what is stored ends nobody's look-up"
