@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from pathlib import Path
+
+_HIGHEST_PORT = 65_535
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_BRACKETED = re.compile(r"\[[0-9A-Fa-f:.%A-Za-z]+\]")
 
 
 def is_local(address: str) -> bool:
@@ -18,6 +23,22 @@ def is_local(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def why_not_dialled(address: str) -> str:
+    """What is wrong with an address that somebody typed, and what it should be; empty where nothing is."""
+    if address.startswith("unix:"):
+        return "" if address.removeprefix("unix:") else "names no socket: give unix:PATH"
+    if "://" in address:
+        return f"is a URL: leave {address.partition('://')[0]}:// and any path out, and give HOST:PORT"
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        return "has no port: give HOST:PORT, 127.0.0.1:50051 for example"
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= _HIGHEST_PORT):
+        return f"has the port {port!r}: give a number from 1 to {_HIGHEST_PORT}"
+    if _BRACKETED.fullmatch(host) or _NAME.fullmatch(host):
+        return ""
+    return "has an IPv6 address without brackets: give [::1]:PORT" if ":" in host else "names no host: give HOST:PORT"
 
 
 def with_port(address: str, port: int) -> str:

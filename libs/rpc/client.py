@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import grpc
@@ -58,7 +59,8 @@ class Client:
     """Calls one address of one service.
 
     Every call gets the caller's remaining time, or less; carries request id, trace context and the metadata given here;
-    has a CLIENT span; and fails with a TokenwayError. Nothing is retried: the router's domain decides that.
+    has a CLIENT span; and fails with a TokenwayError. Nothing is retried: the router's domain decides that. `error_of`
+    is for a caller to whom addresses are no secret.
     """
 
     def __init__(
@@ -69,9 +71,11 @@ class Client:
         tracer: Tracer,
         metadata: Mapping[str, str] | None = None,
         metrics: ClientMetrics | None = None,
+        error_of: Callable[[grpc.aio.AioRpcError], TokenwayError] | None = None,
     ) -> None:
         self._channel = channel
         self._service = service
+        self._error_of = error_of or partial(from_rpc_error, service=service)
         self._tracer = tracer
         self._metrics = metrics
         self._metadata = tuple((metadata or {}).items())
@@ -126,7 +130,7 @@ class Client:
             call.code = grpc.StatusCode.CANCELLED if call.code is grpc.StatusCode.OK else call.code
         elif call.code is grpc.StatusCode.OK and (code := await rpc.code()) is not grpc.StatusCode.OK:
             initial, trailing = await rpc.initial_metadata(), await rpc.trailing_metadata()
-            error = from_rpc_error(grpc.aio.AioRpcError(code, initial, trailing), self._service)
+            error = self._error_of(grpc.aio.AioRpcError(code, initial, trailing))
             call.failed(code, error.reason)
 
     async def _messages(self, rpc: Any, call: _Outbound) -> AsyncGenerator[Any, None]:
@@ -144,7 +148,7 @@ class Client:
         try:
             yield
         except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error, self._service) from error
+            raise self._error_of(error) from error
         except asyncio.CancelledError:
             waiting = asyncio.current_task()
             if waiting is None or waiting.cancelling():

@@ -141,6 +141,24 @@ async def test_in_ruby_the_block_cancels_and_not_the_end_of_the_program(redis_ur
         assert process.returncode is None
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (
+            ("--ca", "/nonexistent"),
+            "INVALID_REQUEST: the CA file /nonexistent cannot be read: No such file or directory",
+        ),
+        (("--max-tokens", "99999999999"), "INVALID_REQUEST: max_tokens: is 99999999999: give a whole number, at least"),
+        (("--timeout", "nan"), "INVALID_REQUEST: timeout_seconds: is nan: give seconds, above 0 and at most 86,400"),
+    ],
+)
+async def test_in_python_what_cannot_be_sent_is_said_as_what_is_refused(options: tuple[str, str], says: str) -> None:
+    python = next(each for each in EXAMPLES if each.language == "python")
+    refused = await python.asked("127.0.0.1:1", *options, "hello", TOKENWAY_API_KEY=KEY)
+    assert refused.code == 1
+    assert refused.said.strip().startswith(says)
+
+
 async def test_the_deadline_goes_with_the_call(example: Example, redis_url: str) -> None:
     async with mesh_on_loopback(redis_url) as mesh:
         slow = ("--timeout", "2", "--max-tokens", "4000", "[[tokens=4000]]")

@@ -119,6 +119,7 @@ async def test_a_killed_router_costs_one_lease_at_most_and_frees_the_engine(redi
         # The engine takes one request: this one is answered only because the other was aborted.
         again = await up.client.generate(question("[[tokens=3]] again"), timeout_seconds=20)
     assert caught.value.reason is Reason.SERVICE_UNAVAILABLE
+    assert "broke off; what was delivered may be billed; ask again" in caught.value.message
     assert delivered * 10 <= bill
     assert bill <= (delivered + 4 * LEASE_TOKENS) * 10 + 200, "one lease, extended ahead of the stream, and the input"
     assert again.finished.usage.output_tokens == 3

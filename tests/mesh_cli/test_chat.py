@@ -56,7 +56,17 @@ def test_an_interrupt_cancels_and_says_so(mesh: Tokenway) -> None:
     chat = mesh.start("chat", "--no-cache", "[[tokens=500]] a very long tale")
     assert chat.output.read(1) != ""
     assert chat.end(signal.SIGINT) == 130
-    assert chat.errors == "\ninterrupted\n"
+    said = re.fullmatch(
+        r"error: CANCELLED: interrupted; what came before of request ([0-9a-f]{32}) is billed\n", chat.errors
+    )
+    assert said, chat.errors
+    assert mesh.run("trace", "last").stdout == mesh.run("trace", said[1]).stdout != ""
+
+
+def test_an_error_stands_on_a_line_of_its_own(mesh: Tokenway) -> None:
+    result = mesh.run("chat", "--no-cache", "[[tokens=50]] [[fault:cut_after=10]]")
+    assert (result.returncode, result.stdout[-1:], len(result.stdout.split())) == (6, "\n", 10)
+    assert result.stderr.startswith("error: STREAM_BROKEN: ")
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly(mesh: Tokenway) -> None:
@@ -111,7 +121,9 @@ def test_a_router_that_is_not_there_is_unavailable(mesh: Tokenway, tmp_path: Pat
     (tmp_path / "key").write_text("any")
     result = mesh.run("chat", "--router", "127.0.0.1:1", "--key-file", str(tmp_path / "key"), "--timeout", "5", "hi")
     assert result.returncode == 6
-    assert result.stderr.startswith("error: SERVICE_UNAVAILABLE: router: ")
+    assert result.stderr.startswith(
+        "error: SERVICE_UNAVAILABLE: router: cannot be reached at 127.0.0.1:1: nothing listens there: start the mesh"
+    )
 
 
 def test_a_budget_that_is_spent_says_which_and_when_again(tokenway: Tokenway, tmp_path: Path) -> None:

@@ -19,9 +19,11 @@ from tokenway.router.v1.router_pb2 import Finished, StreamGenerateResponse
 
 
 class Answer(Protocol):
-    """Shows the events of one answer, in order, at once."""
+    """Shows the events of one answer, in order, at once; then that no more come, however it ended."""
 
     def show(self, event: StreamGenerateResponse) -> None: ...
+
+    def end(self) -> None: ...
 
 
 class TextAnswer:
@@ -38,9 +40,14 @@ class TextAnswer:
             sys.stdout.flush()
             self._ends_with_newline = text.endswith("\n")
         if event.HasField("finished"):
-            if not self._ends_with_newline:
-                click.echo()
+            self.end()
             self._show_receipt(event.finished)
+
+    def end(self) -> None:
+        """Ends the line: what comes below is not the model's."""
+        if not self._ends_with_newline:
+            click.echo()
+            self._ends_with_newline = True
 
 
 class JsonAnswer:
@@ -52,6 +59,8 @@ class JsonAnswer:
             event, preserving_proto_field_name=True, always_print_fields_with_no_presence=event.HasField("finished")
         )
         print_json(fields)
+
+    def end(self) -> None: ...
 
 
 def receipt_beside_text(finished: Finished) -> None:
@@ -65,8 +74,11 @@ def receipt_beside_text(finished: Finished) -> None:
 
 async def shown(stream: Stream, answer: Answer) -> Finished:
     """Shows the whole stream and returns its last event. STREAM_BROKEN when there is none."""
-    while (event := await stream.event()) is not None:
-        answer.show(event)
+    try:
+        while (event := await stream.event()) is not None:
+            answer.show(event)
+    finally:
+        answer.end()
     return stream.answer.message.finished
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from libs.errors import TokenwayError
+from libs.errors import Reason, TokenwayError
 from services.mesh.cli.answer import Answer, JsonAnswer, TextAnswer, receipt_beside_text, shown
 from services.mesh.cli.ending import request_id
 from services.mesh.cli.json_output import json_option
@@ -19,6 +19,7 @@ from services.mesh.cli.question import Question, question_options
 from services.mesh.client.router import RouterAddress, connected
 from services.mesh.state_directory import StateDirectory
 from tokenway.client import Stream
+from tokenway.router.v1.router_pb2 import StreamGenerateResponse
 
 
 @click.command(
@@ -50,21 +51,41 @@ def chat(
 ) -> None:
     """Ask a question; the answer streams. Without --model the mesh takes the cheapest that qualifies."""
     address = router_address(state, router=router, ca_file=ca_file, key_file=key_file)
-    answer = JsonAnswer() if as_json else TextAnswer(show_receipt=receipt_beside_text)
+    answer = Remembered(JsonAnswer() if as_json else TextAnswer(show_receipt=receipt_beside_text), state)
     try:
-        asyncio.run(_chat(address, Question(**question), answer, timeout_seconds=timeout, state=state))
+        asyncio.run(_chat(address, Question(**question), answer, timeout_seconds=timeout))
     except TokenwayError as error:
         if asked := request_id(error):
             state.remember_request(asked)
         raise
+    except KeyboardInterrupt:
+        if not answer.request_id:
+            raise
+        message = f"interrupted; what came before of request {answer.request_id} is billed"
+        raise TokenwayError(Reason.CANCELLED, message, {"request_id": answer.request_id}) from None
 
 
-async def _chat(
-    address: RouterAddress, question: Question, answer: Answer, *, timeout_seconds: float | None, state: StateDirectory
-) -> None:
+class Remembered:
+    """Another answer, whose request is known from its first event on: however it ends, `last` means this one."""
+
+    def __init__(self, shown: Answer, state: StateDirectory) -> None:
+        self.request_id = ""
+        self._shown = shown
+        self._state = state
+
+    def show(self, event: StreamGenerateResponse) -> None:
+        if event.HasField("started"):
+            self.request_id = event.started.request_id
+            self._state.remember_request(self.request_id)
+        self._shown.show(event)
+
+    def end(self) -> None:
+        self._shown.end()
+
+
+async def _chat(address: RouterAddress, question: Question, answer: Answer, *, timeout_seconds: float | None) -> None:
     async with (
         connected(address) as router,
         Stream(router.stream_generate(question.message(), timeout_seconds=timeout_seconds)) as stream,
     ):
-        finished = await shown(stream, answer)
-    state.remember_request(finished.receipt.request_id)
+        await shown(stream, answer)

@@ -48,8 +48,8 @@ def router_address(
     state: StateDirectory, *, router: str | None, ca_file: Path | None, key_file: Path | None
 ) -> RouterAddress:
     """The router that is meant: the one named, else the mesh of this machine. MeshError when neither is there."""
-    key = key_file.read_text().strip() if key_file else os.environ.get("TOKENWAY_API_KEY", "")
-    if router:
+    key = _given_key(key_file)
+    if router is not None:
         if not key:  # the local key is not sent to anybody but the local mesh
             raise TokenwayError(Reason.KEY_MISSING, "no key: set TOKENWAY_API_KEY or give --key-file")
         # In plaintext a key never leaves this machine.
@@ -57,4 +57,20 @@ def router_address(
     mesh = state.running()
     if mesh is None:
         raise MeshError(f"no mesh runs in {state.root}; start one with `tokenway up`, or name one with --router")
+    if ca_file and not mesh.tls:
+        raise click.UsageError("--ca-file asks for TLS, which the mesh on this machine does not speak: leave it out")
     return RouterAddress(mesh.router, key or state.api_key(), tls=mesh.tls, ca_file=ca_file)
+
+
+def _given_key(key_file: Path | None) -> str:
+    """The key that was given; empty where none was. One that is given and empty is a mistake: another would do more."""
+    if key_file is None and "TOKENWAY_API_KEY" not in os.environ:
+        return ""
+    named = f"the key file {key_file}" if key_file else "TOKENWAY_API_KEY"
+    try:
+        key = key_file.read_text() if key_file else os.environ["TOKENWAY_API_KEY"]
+    except (OSError, UnicodeDecodeError):
+        raise TokenwayError(Reason.KEY_MISSING, f"{named} cannot be read as text: give a file with a key") from None
+    if not key.strip():
+        raise TokenwayError(Reason.KEY_MISSING, f"{named} is empty: put a key there, or leave it out")
+    return key.strip()

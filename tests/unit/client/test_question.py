@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
+from libs.errors import Reason, TokenwayError
 from tokenway.client import assistant, system, tool, tool_result, user
 from tokenway.client.question import request_of
 from tokenway.common.v1 import generation_pb2 as pb
@@ -79,3 +82,39 @@ def test_a_ready_request_is_not_changed_by_what_is_added_to_it() -> None:
     assert request.prompt == "Once upon"
     assert request.sampling == pb.Sampling(max_tokens=5, temperature=0)
     assert ready.sampling == pb.Sampling(max_tokens=5)
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("modle", "'modle' is no option: did you mean 'model'?"),
+        ("max_token", "'max_token' is no option: did you mean 'max_tokens'?"),
+        ("zzz", "'zzz' is no option: there are model, max_tokens, "),
+    ],
+)
+def test_an_option_that_is_none_is_a_type_error_as_any_argument(option: str, says: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(says)):
+        request_of("hello", {option: 3})  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"max_tokens": -1}, "max_tokens: is -1: give a whole number, at least 0 and at most 4294967295"),
+        ({"max_tokens": 2**40}, "max_tokens: is 1099511627776: give a whole number, at least 0 and at most 4294967295"),
+        ({"max_tokens": "3"}, "max_tokens: is '3': give a whole number, at least 0 and at most 4294967295"),
+        ({"seed": 2**63}, "seed: is 9223372036854775808: give a whole number, at least -9223372036854775808"),
+        ({"cache": "sometimes"}, "cache: is 'sometimes': give off, read_only, refresh, or leave it out"),
+        ({"max_tokens": -1, "cache": "on"}, "4294967295; cache: is 'on'"),
+    ],
+)
+def test_a_value_that_no_request_can_have_is_refused_with_its_limits(options: Any, says: str) -> None:
+    with pytest.raises(TokenwayError, match=re.escape(says)) as refused:
+        request_of("hello", options)
+    assert refused.value.reason is Reason.INVALID_REQUEST
+    assert {each.field for each in refused.value.fields} == set(options)
+
+
+def test_none_is_as_good_as_left_out() -> None:
+    nothing: Any = {"max_tokens": None, "seed": None, "cache": None}
+    assert request_of("hello", nothing) == request_of("hello", {})

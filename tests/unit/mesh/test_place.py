@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 
 from libs.errors import Reason, TokenwayError
@@ -60,3 +61,40 @@ def test_a_key_is_not_shown_with_its_address() -> None:
 def test_without_a_mesh_the_cure_is_named(state: StateDirectory) -> None:
     with pytest.raises(MeshError, match=r"start one with `tokenway up`, or name one with --router$"):
         meant(state)
+
+
+@pytest.mark.parametrize("router", [None, "127.0.0.1:7"])
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_empty_key_is_a_mistake_and_no_wish_for_the_owners(
+    state: StateDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, router: str | None, text: str
+) -> None:
+    file = tmp_path / "key"
+    file.write_text(text)
+    with state.owned():
+        state.announce(RunningMesh(router="127.0.0.1:7"))
+        with pytest.raises(TokenwayError, match=f"the key file {file} is empty: put a key there, or leave it out"):
+            meant(state, router=router, key_file=file)
+        monkeypatch.setenv("TOKENWAY_API_KEY", text)
+        with pytest.raises(TokenwayError, match="TOKENWAY_API_KEY is empty") as refused:
+            meant(state, router=router)
+    assert refused.value.reason is Reason.KEY_MISSING
+
+
+def test_a_key_file_that_is_no_text_is_refused(state: StateDirectory, tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"\xff\xfe")
+    with pytest.raises(TokenwayError, match=f"the key file {tmp_path}/key cannot be read as text"):
+        meant(state, key_file=tmp_path / "key")
+
+
+def test_an_empty_router_is_not_the_one_of_this_machine(state: StateDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKENWAY_API_KEY", "any")
+    with state.owned():
+        state.announce(RunningMesh(router="127.0.0.1:7"))
+        assert meant(state, router="").address == ""
+
+
+def test_tls_that_is_asked_for_is_never_left_out_in_silence(state: StateDirectory, tmp_path: Path) -> None:
+    with state.owned():
+        state.announce(RunningMesh(router="127.0.0.1:7"))
+        with pytest.raises(click.UsageError, match="--ca-file asks for TLS"):
+            router_address(state, router=None, ca_file=tmp_path / "ca.pem", key_file=None)

@@ -11,6 +11,7 @@ from tokenway.client.answer import Answer
 from tokenway.client.errors import call_errors
 from tokenway.client.question import Options, Question, request_of
 from tokenway.client.router import RouterClient, calling
+from tokenway.client.rules import check_timeout
 from tokenway.client.stream import Stream
 from tokenway.common.v1.model_pb2 import Model
 from tokenway.router.v1.router_pb2 import ExplainRouteResponse
@@ -22,8 +23,9 @@ class Client:
     """One router, and the key to it. Connects at the first call.
 
     Over TLS wherever the address is not on this machine; `ca_file` names the authority to trust, None: the system's.
-    Every failure is a CallError. Nothing is retried: the router does that (see `retry.again` for what it cannot).
-    The current OpenTelemetry span, if there is one, is the parent of the mesh's.
+    Every failure is a CallError, but for an option that is none: a TypeError, as of any argument. Nothing is retried:
+    the router does that (see `retry.again` for what it cannot). The current OpenTelemetry span, if there is one, is
+    the parent of the mesh's.
     """
 
     def __init__(
@@ -61,29 +63,31 @@ class Client:
 
     def stream(self, question: Question, **options: Unpack[Options]) -> Stream:
         """The answer as it comes: `async for text in client.stream("…")`."""
-        request = request_of(question, options)
         with call_errors():
+            request = request_of(question, options)
             return Stream(self._router().stream_generate(request, timeout_seconds=self._time_for(options)))
 
     async def generate(self, question: Question, **options: Unpack[Options]) -> Answer:
         """The whole answer."""
-        request = request_of(question, options)
         with call_errors():
+            request = request_of(question, options)
             return Answer(await self._router().generate(request, timeout_seconds=self._time_for(options)))
 
     async def explain(self, question: Question, **options: Unpack[Options]) -> ExplainRouteResponse:
         """Which model the question would go to, with every model's verdict. Costs nothing."""
-        request = request_of(question, options)
         with call_errors():
+            request = request_of(question, options)
             return await self._router().explain_route(request, timeout_seconds=self._time_for(options))
 
     async def models(self) -> Sequence[Model]:
         """The models that the key may use, cheapest first."""
         with call_errors():
-            return (await self._router().list_models(timeout_seconds=self._timeout_seconds)).models
+            return (await self._router().list_models(timeout_seconds=self._time_for({}))).models
 
     def _time_for(self, options: Options) -> float:
-        return options.get("timeout_seconds", self._timeout_seconds)
+        seconds = options.get("timeout_seconds", self._timeout_seconds)
+        check_timeout(seconds)
+        return seconds
 
     def _router(self) -> RouterClient:
         # Here and not sooner: a channel belongs to the event loop that runs when it is made.

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict
 
 from pydantic import TypeAdapter
 
+from tokenway.client.rules import check
 from tokenway.common.v1 import generation_pb2 as pb
 from tokenway.common.v1.generation_pb2 import (
     Conversation,
@@ -74,7 +75,11 @@ def tool(name: str, description: str, arguments: Schema) -> Tool:
 
 
 def request_of(question: Question, options: Options) -> GenerateRequest:
-    """The request. A ready one is taken as it is, and options are added to it."""
+    """The request. A ready one is taken as it is, and options are added to it.
+
+    TypeError for an option that is none; INVALID_REQUEST for values that no request can have.
+    """
+    check(options, Options.__annotations__)
     request = GenerateRequest()
     if isinstance(question, GenerateRequest):
         request.CopyFrom(question)
@@ -94,7 +99,7 @@ def _said(options: Options) -> GenerateRequest:
         tools=options.get("tools", ()),
         tool_choice=_tool_choice(options["tool_choice"]) if "tool_choice" in options else None,
         cache=CacheControl(mode=CacheControl.Mode.Value(f"MODE_{options['cache'].upper()}"))
-        if "cache" in options
+        if options.get("cache")
         else None,
         labels=options.get("labels", {}),
     )
