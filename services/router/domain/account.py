@@ -85,7 +85,8 @@ class Account:
     async def reserve(self, model: Model) -> None:
         """Covers the start of an answer of this model, in place of what was reserved for another.
 
-        BUDGET_EXCEEDED, BUDGET_UNAVAILABLE, OUT_OF_TIME: what was reserved before stays, and `close` returns it.
+        BUDGET_EXCEEDED, BUDGET_UNAVAILABLE, OUT_OF_TIME: what was reserved before stays and is kept from running out,
+        and `close` returns it.
         """
         await self._begin_with(self._wanted(model), model)
 
@@ -101,12 +102,13 @@ class Account:
         )
 
     async def _begin_with(self, wanted: Reservation, model: Model) -> None:
-        if self._keeper is not None:
-            self._keeper.cancel()
-        self._ended_by = None  # of what is replaced
         # In the background: a caller that leaves now must not leave a reservation behind that nobody knows of.
         self._reserving = self._background.begin(self._reserve(wanted), name="reserve")
         self._lease = await asyncio.shield(self._reserving)
+        # Until now: a lease that nobody keeps runs out, and is presumed spent.
+        if self._keeper is not None:
+            self._keeper.cancel()
+        self._ended_by = None  # of what is replaced
         self._reservation = wanted
         self.warnings = self._lease.warnings
         self._remote = model.remote

@@ -187,6 +187,20 @@ async def test_a_fallback_replaces_the_reservation_and_a_refused_one_returns_the
     assert budget.calls == ["reserve llama-3-7b", "reserve mixtral-8x7b replacing", "release llama-3-7b"]
 
 
+@pytest.mark.parametrize("error", [REFUSED, AWAY])
+async def test_a_reservation_that_could_not_be_replaced_is_extended_as_before(
+    budget: ScriptedBudget, error: TokenwayError
+) -> None:
+    """Whoever follows goes on without giving it back: nobody must take it for spent meanwhile."""
+    async with account(budget) as opened:
+        await started(opened)
+        budget.refuse_reserve = error
+        with pytest.raises(TokenwayError):
+            await opened.reserve_nothing(SMALL)
+        assert await asyncio.wait_for(opened.covered(101), 5) == 101
+        assert opened.ended_by is None
+
+
 async def test_a_refused_first_reservation_has_nothing_to_return(budget: ScriptedBudget) -> None:
     budget.refuse_reserve = REFUSED
     async with account(budget) as opened:
