@@ -55,8 +55,9 @@ _BY_BUDGET = frozenset({FinishReason.BUDGET, FinishReason.BUDGET_UNAVAILABLE})
 _ITS_OWN = frozenset(
     {Reason.OUT_OF_TIME, Reason.BUDGET_EXCEEDED, Reason.CONCURRENCY_EXCEEDED, Reason.BUDGET_UNAVAILABLE}
 )
-_FREE = frozenset({Outcome.CACHED, Outcome.SHARED})
-_BY_PLAN = frozenset({Outcome.FINISHED, Outcome.BUDGET}) | _FREE
+# What costs nothing, and how it starts.
+_GIVEN = {Outcome.CACHED: CacheVerdict.HIT, Outcome.SHARED: CacheVerdict.SHARED}
+_BY_PLAN = frozenset({Outcome.FINISHED, Outcome.BUDGET}) | _GIVEN.keys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class Answering:
         self._look_up = LookUp(cache=tools.cache, background=tools.background, question=question, storing=storing)
         self._leading: Leading | None = None
         self._generating = Generating(plan=plan, account=account, trying=trying, storing=storing, watcher=tools.watcher)
-        self._given: Given | None = None
+        self._given: Given | Following | None = None
 
     async def events(self) -> AsyncGenerator[Event]:
         """Started, deltas, Finished. Leaving early books what was delivered and aborts the engine's work."""
@@ -185,7 +186,7 @@ class Answering:
         # At once: a slow reader must not hold money until its lease expires and is presumed spent.
         _ = self._account.close(Outcome.CACHED, why=self._plan.why)
         self._given = Given(Outcome.CACHED, cached.finish_reason, cached.origin)
-        yield self._started(CacheVerdict.HIT)
+        yield self._started(_GIVEN[Outcome.CACHED])
         for delta in cached.deltas:
             yield delta
 
@@ -194,12 +195,11 @@ class Answering:
         following = Following(
             looking=looking, follow=follow, look_up=self._look_up, clock=self._tools.clock, wait=self._wait
         )
-        # Where this request's guard ends it.
-        self._given = Given(Outcome.SHARED, FinishReason.CONTENT_FILTER, follow.origin)
+        self._given = following
         async with aclosing(following.deltas()) as deltas:
             async for delta in deltas:
                 if self._first_token_seconds is None:
-                    yield self._started(CacheVerdict.SHARED)
+                    yield self._started(_GIVEN[following.outcome])
                 yield delta
         if following.end is None:
             self._given = None
@@ -208,9 +208,8 @@ class Answering:
                     yield piece
             return
         if self._first_token_seconds is None:
-            yield self._started(CacheVerdict.SHARED)
-        _ = self._account.close(Outcome.SHARED, why=self._plan.why)
-        self._given = Given(Outcome.SHARED, following.end.finish_reason, following.origin)
+            yield self._started(_GIVEN[following.outcome])
+        _ = self._account.close(following.outcome, why=self._plan.why)
 
     async def _taken_over(self, following: Following) -> AsyncGenerator[Started | Delta]:
         """What the caller has of it already must come again; it gets what is new."""
@@ -295,7 +294,7 @@ class Answering:
     def _receipt(
         self, outcome: Outcome, *, booked: Booked | None, settled: bool, cached: CachedFrom | None = None
     ) -> Receipt:
-        free = outcome in _FREE or (self._account.usage.output_tokens == 0 and outcome is not Outcome.FINISHED)
+        free = outcome in _GIVEN or (self._account.usage.output_tokens == 0 and outcome is not Outcome.FINISHED)
         return Receipt(
             request_id=self._request_id,
             reservation_id="" if free else self._account.reservation_id,

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from libs.clock import Clock
 from libs.errors import Reason, TokenwayError
-from services.router.domain.answer import CachedFrom, CacheVerdict, Delta
+from services.router.domain.answer import CachedFrom, CacheKind, CacheVerdict, Delta, FinishReason, Outcome
 from services.router.domain.delivered import Delivered
 from services.router.domain.engine_wait import EngineWait
 from services.router.domain.look_up import LookUp
@@ -42,6 +42,16 @@ class Following:
         self.delivered = Delivered()
         self.end: SharedEnd | None = None
         self.takes_over: Lead | CacheVerdict = CacheVerdict.MISS
+
+    @property
+    def outcome(self) -> Outcome:
+        """SHARED, unless the end is that of a stored answer: CACHED."""
+        return Outcome.SHARED if self._origin.kind is CacheKind.SHARED else Outcome.CACHED
+
+    @property
+    def finish_reason(self) -> FinishReason:
+        """Before the end: of one that this request's guard ends."""
+        return self.end.finish_reason if self.end else FinishReason.CONTENT_FILTER
 
     @property
     def origin(self) -> CachedFrom:

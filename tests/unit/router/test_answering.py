@@ -27,6 +27,7 @@ from services.router.domain.answer import (
     FinishReason,
     Outcome,
     Receipt,
+    Started,
 )
 from services.router.domain.answering import Tools
 from services.router.domain.ask import Ask, CacheMode
@@ -611,6 +612,19 @@ async def test_the_lead_is_not_given_back_while_the_cache_is_being_told_of_the_a
     assert world.stored == {"whole": [(SMALL.name, 2)], "another model's": [(MEDIUM.name, 2)], "failed": []}[ending]
 
 
+@pytest.mark.parametrize(("before", "verdict"), [((), CacheVerdict.HIT), ((Piece(1),), CacheVerdict.SHARED)])
+async def test_who_follows_to_the_end_of_a_stored_answer_had_that_one(
+    before: Sequence[Piece], verdict: CacheVerdict
+) -> None:
+    """The verdict, which comes first, is of what came first."""
+    found = await events(World(found=LED, shared=(*before, HIT)))
+    assert isinstance(found[0], Started)
+    assert found[0].cache_verdict is verdict
+    receipt = last(found).receipt
+    assert receipt.cached is not None
+    assert (receipt.outcome, receipt.cached.kind, receipt.cost_micro_usd) == (Outcome.CACHED, CacheKind.EXACT, 0)
+
+
 MAIL = ProtoDelta.of(Delta(text=["write to ann@example.com now"], token_counts=[6]))
 
 
@@ -619,6 +633,7 @@ MAIL = ProtoDelta.of(Delta(text=["write to ann@example.com now"], token_counts=[
     [
         (replace(HIT, deltas=(MAIL,)), (), Outcome.CACHED),
         (LED, (MAIL, SharedEnd(FinishReason.STOP, Usage())), Outcome.SHARED),
+        (LED, (replace(HIT, deltas=(MAIL,)),), Outcome.CACHED),
     ],
 )
 async def test_what_was_another_s_and_a_guard_ended_says_so(
