@@ -10,40 +10,35 @@ local ALWAYS = {'hour', 'day', 'month', 'total'}
 -- each also found by its name. A page is the counters of one kind and window that change by the same, `spent` and
 -- `reserved`: one an account. All parts of a draft are of the same accounts. Where its counters stood before the draft
 -- is in `used` and `held`, by the place of the account; false until somebody asks.
-local function page_of(draft, name, key, accounts, kind, window)
-  local page = draft[name]
-  if not page then
-    page = {
-      key = key, accounts = accounts, kind = kind, window = window, spent = 0, reserved = 0, used = false, held = false,
-      booked_ms = 0, is_new = false, end_ms = false,
-    }
-    draft[name] = page
-    draft[#draft + 1] = page
-  end
+local function drafted(draft, name, page)
+  draft[name], draft[#draft + 1] = page, page
   return page
 end
 
+-- Pages are written out, for a table that grows costs as much again.
 local function money_page(draft, window, at_ms, accounts)
   local id, end_ms = window_at(window, at_ms)
   local key = PREFIX .. 'spent:' .. window .. ':' .. id
   -- By the minute it is counted for some accounts, and others in the next part of the request.
   local name = window == 'minute' and key .. accounts[1] or key
-  local page = page_of(draft, name, key, accounts, 'money', window)
-  page.end_ms = end_ms
-  return page
+  return draft[name] or drafted(draft, name, {
+    key = key, kind = 'money', accounts = accounts, end_ms = end_ms or false, spent = 0, reserved = 0, used = false,
+    held = false,
+  })
 end
 
 local function rate_page(draft, kind, window, account)
   local key = PREFIX .. 'rate:' .. account .. ':' .. window .. ':' .. kind
-  local page = page_of(draft, key, key, {account}, kind, window)
-  page.bucket_ms = window ~= 'total' and SLIDING_MS[window] / BUCKETS or nil
-  return page
+  return draft[key] or drafted(draft, key, {
+    key = key, kind = kind, accounts = {account}, end_ms = false, spent = 0, reserved = 0, used = false, held = false,
+    window_ms = SLIDING_MS[window], bucket_ms = false, oldest = false, first = false, booked_ms = false,
+  })
 end
 
 -- The pages of a part of a lease that was reserved at that moment: those of every account, found by their window, and
 -- those that `touched` names, of which there was a limit, found by their line of it.
 local function pages_of(draft, accounts, touched, at_ms)
-  local pages = {}
+  local pages = {false, false, false, false, hour = false, day = false, month = false, total = false}
   for i, window in ipairs(ALWAYS) do
     local page = money_page(draft, window, at_ms, accounts)
     pages[i], pages[window] = page, page
@@ -59,7 +54,9 @@ local function add(pages, spent, reserved, booked_ms)
   for _, page in ipairs(pages) do
     page.spent = page.spent + spent[page.kind]
     page.reserved = page.reserved + reserved[page.kind]
-    page.booked_ms = booked_ms
+    if page.window_ms then
+      page.booked_ms = booked_ms
+    end
   end
 end
 

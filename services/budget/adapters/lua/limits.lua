@@ -134,8 +134,11 @@ end
 -- Whether the draft passes it. What does not raise a counter is never refused: the counter may stand above a limit that
 -- was lowered.
 local function is_passed(limit, wants)
+  if left_in(limit, wants) >= 0 then
+    return false
+  end
   local _, adds = wanted_in(limit, wants)
-  return limit.page.spent + limit.page.reserved + adds > 0 and left_in(limit, wants) < 0
+  return limit.page.spent + limit.page.reserved + adds > 0
 end
 
 -- The hard limit that the draft would pass, as a reply; nil when it passes none. `takes` is what is reserved, and what

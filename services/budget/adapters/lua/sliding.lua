@@ -3,6 +3,7 @@
 -- from the sum when a call next looks, so a call pays for the buckets that have left since the last one. In total there
 -- are no buckets.
 
+-- Of a total there is none.
 local SLIDING_MS = {minute = MINUTE_MS, hour = HOUR_MS, day = DAY_MS, month = 30 * DAY_MS}
 -- domain/windows.py says what they are and what they cost.
 local BUCKETS = 60
@@ -20,6 +21,7 @@ end
 
 -- Takes from the counter what has left the window by now.
 local function slide(page, now)
+  page.bucket_ms = page.window_ms / BUCKETS
   page.oldest = math.floor(now / page.bucket_ms) - BUCKETS
   if not page.first or page.first >= page.oldest then
     return
@@ -37,7 +39,7 @@ end
 local function stand_rate(page, now)
   local spent, reserved, first = unpack(redis.call('HMGET', page.key, 'spent', 'reserved', 'first'))
   page.used, page.held = {(spent or 0) + 0}, {(reserved or 0) + 0}
-  if page.bucket_ms then
+  if page.window_ms then
     page.first = first and first + 0
     slide(page, now)
   end
@@ -60,7 +62,7 @@ end
 local function write_rate(page)
   local fields = {}
   if page.spent ~= 0 then
-    fields = page.bucket_ms and book_in_bucket(page) or {'spent', page.used[1] + page.spent}
+    fields = page.window_ms and book_in_bucket(page) or {'spent', page.used[1] + page.spent}
   end
   if page.reserved ~= 0 then
     fields[#fields + 1] = 'reserved'
@@ -69,7 +71,7 @@ local function write_rate(page)
   if #fields > 0 then
     redis.call('HSET', page.key, unpack(fields))
   end
-  if page.bucket_ms then
-    redis.call('PEXPIRE', page.key, SLIDING_MS[page.window] + RATE_KEPT_MS)
+  if page.window_ms then
+    redis.call('PEXPIRE', page.key, page.window_ms + RATE_KEPT_MS)
   end
 end
