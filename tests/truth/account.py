@@ -130,10 +130,18 @@ def _broken_off_otherwise(below: list[Node], router: EndedSpan, seen: Seen) -> I
     cut = {"CANCELLED"} if seen.finished is not None and seen.finished.finish_reason in _CUT else set()
     for each in (node.span for node in below):
         allowed = {code(router), *cut} if kind(each) in _FOR_THE_CALLER else {"DEADLINE_EXCEEDED"}
-        if kind(each) == "Lookup":
-            allowed.add("CANCELLED")  # who leads and stores nothing gives the lead back by leaving
+        if kind(each) == "Lookup" and (code(router) == "DEADLINE_EXCEEDED" or _leads_in_vain(below)):
+            allowed.add("CANCELLED")  # a look-up that is open is left, and so a lead is given back
         if kind(each) != "Extend" and code(each) in BROKEN_OFF - allowed:
             yield f"{kind(each)} (client) says {code(each)}, the router's own span {code(router)}"
+
+
+def _leads_in_vain(below: list[Node]) -> bool:
+    """It was to generate the answer for all who ask the same, and stores none, or another model's."""
+    looked_up = [side.span for each in below if kind(each.span) == "Lookup" for side in each.children]
+    leads = any(each.attributes.get(names.CACHE_VERDICT) == "miss" for each in looked_up)
+    fell_back = len({each.span.name for each in below if kind(each.span) == ATTEMPT}) > 1
+    return leads and (fell_back or not any(kind(each.span) == "Fill" for each in below))
 
 
 def _of_engines(trace: Trace) -> Iterator[str]:

@@ -47,7 +47,8 @@ def seen() -> Seen:
     )
 
 
-LOOK_UP = "4"  # its client
+# A call's two sides.
+LOOK_UP, FILL = ("4", "5"), ("d", "e")
 
 
 def whole() -> dict[str, EndedSpan]:
@@ -130,13 +131,8 @@ def test_no_span_may_call_a_success_an_error(wrong: str) -> None:
     assert verdict(spans).wrong
 
 
-# A look-up may be left: see below.
 @pytest.mark.parametrize(
-    ("wrong", "code"),
-    sorted(
-        {*product(whole().keys() - {"1", "3", "a", "f", "10"}, ("", "CANCELLED", "INTERNAL"))}
-        - {(LOOK_UP, "CANCELLED")}
-    ),
+    ("wrong", "code"), sorted(product(whole().keys() - {"1", "3", "a", "f", "10"}, ("", "CANCELLED", "INTERNAL")))
 )
 def test_both_sides_of_a_call_end_alike(wrong: str, code: str) -> None:
     spans = whole()
@@ -144,10 +140,39 @@ def test_both_sides_of_a_call_end_alike(wrong: str, code: str) -> None:
     assert verdict(spans).wrong
 
 
-def test_a_look_up_may_be_left_by_who_leads_and_stores_nothing() -> None:
+def left() -> dict[str, EndedSpan]:
+    """One whose look-up was left, and that has stored its answer."""
     spans = whole()
-    spans[LOOK_UP] = _with(spans[LOOK_UP], **{names.RPC_RESPONSE_STATUS_CODE: "CANCELLED"})
-    assert verdict(spans).whole
+    for each in LOOK_UP:
+        spans[each] = _with(spans[each], **{names.RPC_RESPONSE_STATUS_CODE: "CANCELLED"})
+    return spans
+
+
+def stored_nothing() -> dict[str, EndedSpan]:
+    return {name: span for name, span in left().items() if name not in FILL}
+
+
+def fell_back() -> dict[str, EndedSpan]:
+    spans = left()
+    failed = {names.RPC_RESPONSE_STATUS_CODE: "UNAVAILABLE", names.ATTEMPT: 1}
+    spans["12"] = replace(_with(spans["8"], **failed), span_id="12".zfill(16), name="chat large")
+    return spans
+
+
+def broken_off(spans: dict[str, EndedSpan]) -> list[str]:
+    return [each for each in verdict(spans).wrong if each.startswith("Lookup (client) says")]
+
+
+def test_a_look_up_may_be_left_by_who_leads_and_stores_nothing_of_that_model() -> None:
+    assert not broken_off(stored_nothing())
+    assert not broken_off(fell_back())
+
+
+def test_a_look_up_may_not_be_left_by_who_stores_its_answer_or_does_not_lead() -> None:
+    followed = stored_nothing()
+    followed["5"] = _with(followed["5"], **{names.CACHE_VERDICT: "shared"})
+    assert broken_off(left())
+    assert broken_off(followed)
 
 
 def test_a_trace_has_one_root_and_one_request() -> None:
