@@ -164,6 +164,7 @@ METRIC_BUDGET_PRESUMED_COST: Final = "tokenway_budget_presumed_dollars_total"
 METRIC_BUDGET_UNCOVERED_COST: Final = "tokenway_budget_uncovered_dollars_total"
 METRIC_BUDGET_SOFT_LIMITS_PASSED: Final = "tokenway_budget_soft_limits_passed_total"
 METRIC_BUDGET_SWEEPS: Final = "tokenway_budget_sweeps_total"
+METRIC_BUDGET_TRIMS: Final = "tokenway_budget_trims_total"
 METRIC_BUDGET_UNCHECKED: Final = "tokenway_budget_unchecked_reservations_total"
 METRIC_BUDGET_UNBOOKED: Final = "tokenway_budget_unbooked_dollars"
 # Of the engines.

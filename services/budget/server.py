@@ -50,8 +50,8 @@ async def serve(
         await sow(config.seed, ledger=ledger, keys=keys)
         ledger = ObservedLedger(_open_when_away(config, runtime, ledger, stack), metrics=metrics)
         for chore in (
-            Chore("a sweep", ledger.sweep, period_seconds=config.sweep_seconds),
-            Chore("trimming the ledger", bookkeeper.trim, period_seconds=_TRIM_SECONDS),
+            Chore("a sweep", ledger.sweep, period_seconds=config.sweep_seconds, on_end=metrics.sweep_ended),
+            Chore("trimming the ledger", bookkeeper.trim, period_seconds=_TRIM_SECONDS, on_end=metrics.trim_ended),
         ):
             await stack.enter_async_context(running(chore.run(), name=chore.name))
         yield await stack.enter_async_context(_server(config, runtime, ledger, bookkeeper, keys))

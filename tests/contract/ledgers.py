@@ -17,6 +17,7 @@ from libs.testing.journal import InMemoryJournal
 from libs.testing.ledger import InMemoryLedger
 from libs.testing.ledger_books import RedisBooks
 from services.budget.adapters.away_metrics import AwayMetrics
+from services.budget.adapters.observed_ledger import LedgerMetrics, ObservedLedger
 from services.budget.adapters.redis_bookkeeper import RedisBookkeeper
 from services.budget.adapters.redis_calls import RedisCalls
 from services.budget.adapters.redis_ledger import RedisLedger
@@ -79,7 +80,7 @@ def in_memory(policy: LeasePolicy, *, archive: Archive | None = None) -> Tried:
 
 
 def open_when_away(policy: LeasePolicy) -> Tried:
-    """That one is never away, so nothing may differ."""
+    """That one is never away, so nothing may differ; nor where it is observed."""
     inner = in_memory(policy)
     terms = {"acme": AwayTerms(cap_micro_usd=10**9, window=Window.DAY)}
     ledger = AwayLedger(
@@ -90,7 +91,8 @@ def open_when_away(policy: LeasePolicy) -> Tried:
         clock=SystemClock(),
         watcher=AwayMetrics(CollectorRegistry()),
     )
-    return replace(inner, ledger=ledger)
+    observed = ObservedLedger(ledger, metrics=LedgerMetrics(CollectorRegistry()))
+    return replace(inner, ledger=observed)
 
 
 @asynccontextmanager

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable
-from typing import Literal
 
 from opentelemetry import trace
 from prometheus_client import CollectorRegistry, Counter
 
 from libs.errors import TokenwayError
 from libs.telemetry import names
-from services.budget.domain.arrears import Arrear
+from services.budget.domain.chore import Result
 from services.budget.domain.lease import Extension, Lease, Reservation, ReservationId
-from services.budget.domain.limits import BudgetState, Limit, LimitName, Principal
+from services.budget.domain.ledger_around import LedgerAround
+from services.budget.domain.limits import BudgetState
 from services.budget.domain.ports import Ledger, Swept
-from services.budget.domain.receipt import Receipt, ReceiptPage, ReceiptQuery, Settlement
+from services.budget.domain.receipt import Receipt, Settlement
 
 _MICRO_USD_PER_USD = 1_000_000
 
@@ -48,6 +48,12 @@ class LedgerMetrics:
             names.METRIC_BUDGET_UNCOVERED_COST, "US dollars used beyond a lease, never billed", registry=registry
         )
         self._sweeps = Counter(names.METRIC_BUDGET_SWEEPS, "Sweeps, by how they ended", ("result",), registry=registry)
+        self._trims = Counter(
+            names.METRIC_BUDGET_TRIMS,
+            "Rounds in which old receipts were exported and trimmed, by how they ended",
+            ("result",),
+            registry=registry,
+        )
 
     def decided(self, verb: str, decision: str) -> None:
         self._decisions.labels(verb, decision).inc()
@@ -66,15 +72,18 @@ class LedgerMetrics:
         self._presumed_leases.inc(swept.leases)
         self._presumed_usd.inc(swept.presumed_micro_usd / _MICRO_USD_PER_USD)
 
-    def sweep_ended(self, result: Literal["done", "failed"]) -> None:
+    def sweep_ended(self, result: Result) -> None:
         self._sweeps.labels(result).inc()
 
+    def trim_ended(self, result: Result) -> None:
+        self._trims.labels(result).inc()
 
-class ObservedLedger:
+
+class ObservedLedger(LedgerAround):
     """A Ledger like the one inside it."""
 
     def __init__(self, inner: Ledger, *, metrics: LedgerMetrics) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._metrics = metrics
 
     async def reserve(self, reservation: Reservation) -> Lease:
@@ -99,39 +108,6 @@ class ObservedLedger:
     async def release(self, organisation: str, reservation: ReservationId) -> int:
         trace.get_current_span().set_attribute(names.BUDGET_RESERVATION_ID, reservation)
         return await self._inner.release(organisation, reservation)
-
-    async def book(self, arrear: Arrear) -> Receipt:
-        return await self._inner.book(arrear)
-
-    async def sweep(self) -> Swept:
-        try:
-            swept = await self._inner.sweep()
-        except Exception:
-            self._metrics.sweep_ended("failed")
-            raise
-        self._metrics.sweep_ended("done")
-        return swept
-
-    async def usage(self, principal: Principal) -> tuple[BudgetState, ...]:
-        return await self._inner.usage(principal)
-
-    async def put_limit(self, organisation: str, limit: Limit) -> BudgetState:
-        return await self._inner.put_limit(organisation, limit)
-
-    async def add_limit(self, organisation: str, limit: Limit) -> bool:
-        return await self._inner.add_limit(organisation, limit)
-
-    async def remove_limit(self, organisation: str, name: LimitName) -> bool:
-        return await self._inner.remove_limit(organisation, name)
-
-    async def limits(self, organisation: str) -> tuple[Limit, ...]:
-        return await self._inner.limits(organisation)
-
-    async def states(self, organisation: str) -> tuple[BudgetState, ...]:
-        return await self._inner.states(organisation)
-
-    async def list_receipts(self, query: ReceiptQuery) -> ReceiptPage:
-        return await self._inner.list_receipts(query)
 
     async def _decided(self, verb: str, reservation: ReservationId, asking: Awaitable[Lease]) -> Lease:
         span = trace.get_current_span()

@@ -13,9 +13,9 @@ from services.budget.domain.arrears import Arrear, Arrears, AwayTerms, Booked, L
 from services.budget.domain.errors import budget_unavailable, reservation_closed
 from services.budget.domain.journal import Journal
 from services.budget.domain.lease import Extension, Lease, Reservation, ReservationId
-from services.budget.domain.limits import BudgetState, Limit, LimitName, Principal
+from services.budget.domain.ledger_around import LedgerAround
 from services.budget.domain.ports import Ledger, Swept
-from services.budget.domain.receipt import Receipt, ReceiptPage, ReceiptQuery, Settlement
+from services.budget.domain.receipt import Receipt, Settlement
 
 Answer = TypeVar("Answer")
 
@@ -32,7 +32,7 @@ class AwayWatcher(Protocol):
         ...
 
 
-class AwayLedger:
+class AwayLedger(LedgerAround):
     """A Ledger like the one inside it, which is asked first. While that is away, these organisations are served still.
 
     A request is admitted where the whole of the worst that it can cost fits under this replica's cap, whatever the
@@ -51,7 +51,8 @@ class AwayLedger:
         clock: Clock,
         watcher: AwayWatcher,
     ) -> None:
-        self._inner, self._journal, self._terms = inner, journal, terms
+        super().__init__(inner)
+        self._journal, self._terms = journal, terms
         self._lease_seconds, self._clock, self._watcher = lease_seconds, clock, watcher
         self._arrears = Arrears(terms)
         for line in journal.read():
@@ -109,30 +110,6 @@ class AwayLedger:
         await self._presume()
         await self._book_all()
         return swept
-
-    async def book(self, arrear: Arrear) -> Receipt:
-        return await self._inner.book(arrear)
-
-    async def usage(self, principal: Principal) -> tuple[BudgetState, ...]:
-        return await self._inner.usage(principal)
-
-    async def put_limit(self, organisation: str, limit: Limit) -> BudgetState:
-        return await self._inner.put_limit(organisation, limit)
-
-    async def add_limit(self, organisation: str, limit: Limit) -> bool:
-        return await self._inner.add_limit(organisation, limit)
-
-    async def remove_limit(self, organisation: str, name: LimitName) -> bool:
-        return await self._inner.remove_limit(organisation, name)
-
-    async def limits(self, organisation: str) -> tuple[Limit, ...]:
-        return await self._inner.limits(organisation)
-
-    async def states(self, organisation: str) -> tuple[BudgetState, ...]:
-        return await self._inner.states(organisation)
-
-    async def list_receipts(self, query: ReceiptQuery) -> ReceiptPage:
-        return await self._inner.list_receipts(query)
 
     def _arrear(self, organisation: str, reservation: ReservationId) -> Arrear | None:
         if (organisation, reservation) == self._booking:

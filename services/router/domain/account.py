@@ -24,6 +24,8 @@ _PATIENCE_SECONDS = 3.0
 # How long the budget may be away at the end: half of a lease's usual life.
 _INSIST_SECONDS = 30.0
 _TRY_AGAIN_SECONDS = 0.25
+# Each time that it is away still, the next try waits twice as long, up to this: every request of an outage insists.
+_TRY_AGAIN_AT_MOST_SECONDS = 4.0
 # Aborting the engine takes about this long, and it makes tokens meanwhile.
 _ABORT_SECONDS = 0.05
 Told = TypeVar("Told")
@@ -46,8 +48,9 @@ class Account:
         principal: Principal,
         request_id: str,
         first_lease_tokens: int,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self._budget, self._background, self._clock = budget, background, clock
+        self._budget, self._background, self._clock, self._sleep = budget, background, clock, sleep
         self._ask, self._principal, self._request_id = ask, principal, request_id
         self._step_tokens = first_lease_tokens
         self._max_output_tokens = ask.max_output_tokens
@@ -186,13 +189,15 @@ class Account:
     async def _told(self, tell: Callable[[], Awaitable[Told]]) -> Told:
         """Insists: what the ledger is not told of, it books as if the whole lease had been delivered."""
         give_up_at = self._clock.monotonic() + _INSIST_SECONDS
+        wait_seconds = _TRY_AGAIN_SECONDS
         while True:
             try:
                 return await tell()
             except TokenwayError as error:
                 if error.reason is not Reason.BUDGET_UNAVAILABLE or self._clock.monotonic() >= give_up_at:
                     raise
-            await asyncio.sleep(_TRY_AGAIN_SECONDS)
+            await self._sleep(wait_seconds)
+            wait_seconds = min(2 * wait_seconds, _TRY_AGAIN_AT_MOST_SECONDS)
 
     def _wanted(self, model: Model) -> Reservation:
         # No answer outgrows the context window, however much was asked for; the engine ends it there.
@@ -273,7 +278,7 @@ class Account:
                     return FinishReason.BUDGET
                 if error.reason is not Reason.BUDGET_UNAVAILABLE or self._clock.monotonic() >= give_up_at:
                     return FinishReason.BUDGET_UNAVAILABLE
-                await asyncio.sleep(_TRY_AGAIN_SECONDS)
+                await self._sleep(_TRY_AGAIN_SECONDS)
             else:
                 self._slowest_extend_seconds = max(self._slowest_extend_seconds, self._clock.monotonic() - began_at)
                 return None

@@ -82,6 +82,7 @@ async def test_old_receipts_go_to_the_folder_that_the_configuration_names(
             client.xadd("tw:{acme}:receipts", fields | {"booked_at_ms": int(fields["booked_at_ms"]) - 40 * 86_400_000})
             client.xdel("tw:{acme}:receipts", entry)
             await until(lambda: not client.exists("tw:{acme}:receipts") or not client.xlen("tw:{acme}:receipts"))
+            await until(lambda: budget.recorded.sample(names.METRIC_BUDGET_TRIMS, result="done"))
 
     (file,) = exported.iterdir()
     (line,) = file.read_text().splitlines()
@@ -96,6 +97,28 @@ async def test_it_does_not_start_without_its_redis(folder: Path, own_valkey: Red
             pass
 
     assert caught.value.reason is Reason.BUDGET_UNAVAILABLE
+
+
+async def test_receipts_that_cannot_be_exported_stay_and_are_counted(
+    folder: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_TRIM_SECONDS", 0.05)
+    exported = folder / "exported"
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        async with serving(folder, redis_url=redis_url, receipts_export_dir=exported) as budget:
+            await budget.call(RESERVE, reserve())
+            await budget.call(SETTLE, settle(50))
+            exported.mkdir(exist_ok=True)
+            exported.rmdir()
+            exported.touch()  # no folder any more
+            ((_, fields),) = client.xrange("tw:{acme}:receipts")
+            old = fields | {"booked_at_ms": int(fields["booked_at_ms"]) - 40 * 86_400_000}
+            client.delete("tw:{acme}:receipts")
+            client.xadd("tw:{acme}:receipts", old)
+
+            await until(lambda: budget.recorded.sample(names.METRIC_BUDGET_TRIMS, result="failed"))
+
+            assert client.xlen("tw:{acme}:receipts") == 1
 
 
 async def test_a_socket_in_use_is_a_clear_error_of_its_own(folder: Path, redis_url: str) -> None:

@@ -26,7 +26,7 @@ class CountingLedger(InMemoryLedger):
 
 
 async def test_it_is_done_once_a_period_and_outlives_a_redis_that_is_away() -> None:
-    ledger, slept = CountingLedger(), list[float]()
+    ledger, slept, ended = CountingLedger(), list[float](), list[str]()
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
@@ -34,8 +34,9 @@ async def test_it_is_done_once_a_period_and_outlives_a_redis_that_is_away() -> N
             raise asyncio.CancelledError
 
     with capture_logs() as lines, pytest.raises(asyncio.CancelledError):
-        await Chore("a sweep", ledger.sweep, period_seconds=5, sleep=sleep).run()
+        await Chore("a sweep", ledger.sweep, period_seconds=5, on_end=ended.append, sleep=sleep).run()
 
     assert slept == [5, 5, 5, 5]
     assert ledger.sweeps == 3
+    assert ended == ["failed", "done", "done"]
     assert [line["event"] for line in lines] == ["a sweep failed"]

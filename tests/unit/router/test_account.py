@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -43,6 +43,7 @@ class ScriptedBudget:
     refuse: TokenwayError | None = None
     refuse_reserve: TokenwayError | None = None
     refuse_settle: list[TokenwayError] = field(default_factory=list)
+    refuse_release: TokenwayError | None = None
     slow_reserve: asyncio.Event | None = None
     calls: list[str] = field(default_factory=list)
     settled: list[tuple[Usage, Outcome]] = field(default_factory=list)
@@ -72,6 +73,8 @@ class ScriptedBudget:
 
     async def release(self, reservation: Reservation) -> None:
         self.calls.append(f"release {reservation.model}")
+        if self.refuse_release is not None:
+            raise self.refuse_release
 
     def _lease(self, tokens: int) -> Lease:
         end = self.clock.seconds + self.lifetime_seconds
@@ -80,7 +83,11 @@ class ScriptedBudget:
 
 @asynccontextmanager
 async def account(
-    budget: ScriptedBudget, *, max_tokens: int = 1_000, first_lease_tokens: int = 100
+    budget: ScriptedBudget,
+    *,
+    max_tokens: int = 1_000,
+    first_lease_tokens: int = 100,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> AsyncIterator[Account]:
     async with Background(drain_seconds=5) as background:
         opened = Account(
@@ -91,6 +98,7 @@ async def account(
             principal=PRINCIPAL,
             request_id="request",
             first_lease_tokens=first_lease_tokens,
+            sleep=sleep,
         )
         yield opened
         await asyncio.gather(opened.close(Outcome.CANCELLED, why=""), return_exceptions=True)
@@ -288,6 +296,27 @@ async def test_a_ledger_that_is_away_at_the_end_is_told_when_it_is_back(budget: 
         opened.delivered(3)
         assert await opened.close(Outcome.FINISHED, why="") == Booked(7, 0)
     assert budget.calls[1:] == ["settle llama-3-7b"] * 2
+
+
+async def test_what_may_have_been_reserved_while_the_ledger_was_away_is_given_back_by_few_calls(
+    budget: ScriptedBudget,
+) -> None:
+    budget.refuse_reserve = budget.refuse_release = AWAY
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        budget.clock.seconds += seconds
+
+    async with account(budget, sleep=sleep) as opened:
+        with pytest.raises(TokenwayError):
+            await opened.reserve(SMALL)
+        with pytest.raises(TokenwayError, match="away"):
+            await opened.close(Outcome.FAILED, why="")
+
+    assert slept[:6] == [0.25, 0.5, 1, 2, 4, 4]
+    assert sum(slept) >= 30
+    assert budget.calls.count("release llama-3-7b") == len(slept) + 1 <= 12
 
 
 async def test_of_a_provider_all_that_it_may_bill_is_reserved_before_it_is_asked(budget: ScriptedBudget) -> None:
