@@ -35,6 +35,10 @@ class RouterConfig:
     tls: Tls | None = None
     drain_seconds: float = 30
     max_concurrent_requests: int = 100
+    # Of a key that is looked up.
+    redis_timeout_seconds: float = 0.5
+    # The budget answers within a second or says that it cannot; a little more covers the way.
+    budget_timeout_seconds: float = 1.5
     default_deadline_seconds: float = 120
     cache_lookup_seconds: float = 0.02
     cache_semantic_seconds: float = 0.05

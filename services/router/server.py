@@ -32,8 +32,6 @@ from services.router.transport.cache_admin_servicer import CacheAdminServicer
 from services.router.transport.convert import receipt_to_proto
 from services.router.transport.servicer import RouterServicer, router_routes
 
-_REDIS_TIMEOUT_SECONDS = 0.5
-
 
 @asynccontextmanager
 async def serve(
@@ -54,7 +52,7 @@ async def serve(
         generate = Generate(
             models=config.models,
             engines=engines or await _engines(config, runtime, stack),
-            budget=budget or BudgetClient(budget_service),
+            budget=budget or BudgetClient(budget_service, timeout_seconds=config.budget_timeout_seconds),
             admission=Admission(max_concurrent_requests=config.max_concurrent_requests),
             tools=tools,
             policy=_policy(config),
@@ -141,6 +139,6 @@ async def _keys(config: RouterConfig, runtime: Runtime, stack: AsyncExitStack) -
     return RedisKeys(
         redis,
         clock=runtime.clock,
-        timeout_seconds=_REDIS_TIMEOUT_SECONDS,
+        timeout_seconds=config.redis_timeout_seconds,
         open_when_away=config.open_when_away,
     )

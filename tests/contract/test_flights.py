@@ -249,7 +249,7 @@ class Heard:
         self._some.set()
 
     async def next(self) -> str:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await self._some.wait()
         self._some.clear()
         return self.tokens.pop()

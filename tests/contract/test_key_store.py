@@ -48,7 +48,7 @@ async def tried(request: pytest.FixtureRequest) -> AsyncIterator[Tried]:
         text: Any = await client.get(redis_key(sha256_hex))
         return from_json(text) if text else None
 
-    yield Tried(RedisKeys(redis=client, timeout_seconds=1), in_redis)
+    yield Tried(RedisKeys(redis=client, timeout_seconds=30), in_redis)
     await client.aclose()
 
 

@@ -62,7 +62,7 @@ async def away(tried: Tried) -> None:
     """A call is refused, in time."""
     began = time.monotonic()
     await refused(tried.ledger.reserve(asked()), Reason.BUDGET_UNAVAILABLE)
-    assert time.monotonic() - began < 2  # 0.8, and a busy machine
+    assert time.monotonic() - began < 10  # 0.8, and a machine that stands still
 
 
 async def test_while_primaries_change_every_request_is_booked_once(valkey_cluster: ValkeyCluster) -> None:

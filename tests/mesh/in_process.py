@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +35,9 @@ KEY = "tw_key-of-the-tests"
 OTHER_KEY = "tw_key-of-another-organisation"
 ADMIN_KEY = "tw_key-of-the-administrator"
 ORGANISATION = "acme"
+# How long services wait for Redis and the budget where a machine may stand still: what takes seconds is no outage.
+PATIENCE: dict[str, Any] = {"redis_timeout_seconds": 60.0}
+ROUTERS_PATIENCE: dict[str, Any] = {**PATIENCE, "budget_timeout_seconds": 60.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Mesh:
 
     async def settled(self) -> None:
         """Returns once no lease is open: what ends in the background has ended."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await self.reserved():  # noqa: ASYNC110 # the state of a server: there is nothing to wait on
                 await asyncio.sleep(0.02)
 
@@ -141,8 +144,8 @@ def limit(dollars: str, window: Literal["hour", "day", "month"] = "hour") -> sch
 def services(folder: Path, *, router: dict[str, Any] | None = None, budget: dict[str, Any] | None = None) -> Any:
     """Where the services listen. The lookup may take long: a busy machine must not turn a hit into a miss."""
     patient = {
-        "cache_lookup_seconds": 5,
-        "cache_semantic_seconds": 5,
+        "cache_lookup_seconds": 60,
+        "cache_semantic_seconds": 60,
         "retry_wait_min_seconds": 0.01,
         "retry_wait_max_seconds": 0.05,
     }
@@ -156,29 +159,30 @@ def services(folder: Path, *, router: dict[str, Any] | None = None, budget: dict
 
 
 @asynccontextmanager
-async def running(given: schema.Settings) -> AsyncIterator[Mesh]:
+async def running(given: schema.Settings, *, patient: bool = True) -> AsyncIterator[Mesh]:
     """All services while the block runs, started as the supervisor does: the router last.
 
     Whatever the test did, no task may be left when they have ended.
     """
     before = asyncio.all_tasks()
-    async with _running(given) as mesh:
+    async with _running(given, patient=patient) as mesh:
         yield mesh
     left = {each for each in asyncio.all_tasks() - before if not each.done()}
     assert not left, f"left behind: {left}"
 
 
 @asynccontextmanager
-async def _running(given: schema.Settings) -> AsyncIterator[Mesh]:
+async def _running(given: schema.Settings, *, patient: bool) -> AsyncIterator[Mesh]:
     everything = recorded_runtime(service="tests")
+    patience, routers_patience = (PATIENCE, ROUTERS_PATIENCE) if patient else ({}, {})
     async with AsyncExitStack() as stack:
         servers: dict[str, RpcServer] = {}
         metrics = {name: everything.beside(name) for name in ("budget", "cache", "router")}
         servers["budget"] = await stack.enter_async_context(
-            budget.serve(BudgetConfig.from_settings(given), runtime=metrics["budget"].runtime)
+            budget.serve(replace(BudgetConfig.from_settings(given), **patience), runtime=metrics["budget"].runtime)
         )
         servers["cache"] = await stack.enter_async_context(
-            cache.serve(CacheConfig.from_settings(given), runtime=metrics["cache"].runtime)
+            cache.serve(replace(CacheConfig.from_settings(given), **patience), runtime=metrics["cache"].runtime)
         )
         for each in given.models:
             for replica in range(len(each.endpoints)):
@@ -186,8 +190,9 @@ async def _running(given: schema.Settings) -> AsyncIterator[Mesh]:
                 metrics[name] = everything.beside("inference")
                 config = InferenceConfig.from_settings(given, model=each.name, replica=str(replica))
                 servers[name] = await stack.enter_async_context(inference.serve(config, runtime=metrics[name].runtime))
+        router_config = replace(RouterConfig.from_settings(given), **routers_patience)
         servers["router"] = await stack.enter_async_context(
-            router.serve(RouterConfig.from_settings(given), runtime=metrics["router"].runtime)
+            router.serve(router_config, runtime=metrics["router"].runtime)
         )
         client = await stack.enter_async_context(connected(RouterAddress(servers["router"].address, KEY)))
         budget_client = everything.runtime.client(servers["budget"].address, service="budget")
@@ -196,10 +201,10 @@ async def _running(given: schema.Settings) -> AsyncIterator[Mesh]:
 
 
 @asynccontextmanager
-async def default_mesh(redis_url: str, **changes: Any) -> AsyncIterator[Mesh]:
+async def default_mesh(redis_url: str, *, patient: bool = True, **changes: Any) -> AsyncIterator[Mesh]:
     """A mesh with the settings above, in a folder whose sockets have short paths."""
     with tempfile.TemporaryDirectory(prefix="tw-") as folder:
-        async with running(settings(Path(folder), redis_url, **changes)) as mesh:
+        async with running(settings(Path(folder), redis_url, **changes), patient=patient) as mesh:
             yield mesh
 
 

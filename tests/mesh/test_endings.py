@@ -64,8 +64,8 @@ async def test_a_caller_that_leaves_pays_for_what_it_got_and_frees_the_engine(re
         folder = Path(name)
         async with running(settings(folder, redis_url, models=(one_at_a_time(folder),))) as mesh:
             await leave_after(mesh, question("[[tokens=4000]]", max_tokens=4_000), deltas=5)
-            # The engine takes one request: the probe ends in its own time only if the other one is gone.
-            probe = await asyncio.wait_for(events(mesh, question("[[tokens=2]] probe")), 5)
+            # The engine takes one request: the probe ends in time only if the other one, of 40 s, is gone.
+            probe = await asyncio.wait_for(events(mesh, question("[[tokens=2]] probe")), 30)
             probe_cost = probe[-1].finished.receipt.cost_micro_usd
             bill = await spent(mesh) - probe_cost
             engine_load = mesh.metrics["router"].sample("llm_requests_total", model="small", status="success")

@@ -42,7 +42,7 @@ from tokenway.router.v1 import router_pb2
 async def mesh_with_a_cache_of_its_own(redis_url: str, cache: RedisServer) -> AsyncIterator[Mesh]:
     with tempfile.TemporaryDirectory(prefix="tw-") as name:
         stores = schema.Stores(redis_url=redis_url, cache_redis_url=cache.url)
-        async with running(settings(Path(name), redis_url, stores=stores)) as mesh:
+        async with running(settings(Path(name), redis_url, stores=stores), patient=False) as mesh:
             yield mesh
 
 
@@ -73,7 +73,7 @@ async def test_a_frozen_cache_does_not_hold_a_request_up(redis_url: str, own_val
 
 @pytest.mark.parametrize("end", ["kill", "freeze"])
 async def test_without_the_ledger_nothing_is_spent_and_the_refusal_says_why(own_valkey: RedisServer, end: str) -> None:
-    async with default_mesh(own_valkey.url) as mesh:
+    async with default_mesh(own_valkey.url, patient=False) as mesh:
         await events(mesh, question("hello"))
         getattr(own_valkey, end)()
         with pytest.raises(TokenwayError) as caught:
@@ -90,7 +90,7 @@ async def test_a_stream_ends_with_its_lease_when_the_ledger_goes_away_under_it(
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="tw-") as name:
         short = services(Path(name), budget={"lease_seconds": 1.5, "first_lease_tokens": 20})
-        async with running(settings(Path(name), own_valkey.url, services=short)) as mesh:
+        async with running(settings(Path(name), own_valkey.url, services=short), patient=False) as mesh:
             long = question("[[tokens=3000]] [[pace=100]]", max_tokens=3_000)
             async with mesh.client.stream_generate(long, timeout_seconds=30) as stream:
                 delivered, finished = 0, None
@@ -122,7 +122,7 @@ async def test_an_open_organisation_is_answered_without_the_ledger_and_billed_wh
             services=services(Path(name), budget={"unbooked_folder": f"{name}/unbooked"}),
             organisations=(acme.model_copy(update={"open_when_away": cap}), other),
         )
-        async with running(given) as mesh:
+        async with running(given, patient=False) as mesh:
             before = (await events(mesh, question("hello")))[-1].finished.receipt
             getattr(own_valkey, end)()
             answer = (await events(mesh, question("another")))[-1].finished
@@ -130,7 +130,7 @@ async def test_an_open_organisation_is_answered_without_the_ledger_and_billed_wh
                 await events(mesh, question("too dear", max_tokens=1_000))
             own_valkey.thaw() if end == "freeze" else own_valkey.start()
             bill = before.cost_micro_usd + answer.receipt.cost_micro_usd
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while (await mesh.money())["BUDGET_WINDOW_DAY"] != (bill, 0):  # noqa: ASYNC110 # Redis tells nobody
                     await asyncio.sleep(0.05)
     assert answer.finish_reason == generation_pb2.FINISH_REASON_STOP

@@ -93,7 +93,7 @@ async def test_a_caller_that_leaves_is_heard_of_by_the_provider_and_pays_an_esti
             async for event in stream:
                 if event.WhichOneof("event") == "delta":
                     break
-        await asyncio.wait_for(provider.left.wait(), 5)
+        await asyncio.wait_for(provider.left.wait(), 60)
         await mesh.settled()
         used, _ = (await mesh.money())["BUDGET_WINDOW_DAY"]
     assert OUTPUT < used < 20 * OUTPUT

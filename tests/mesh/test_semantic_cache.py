@@ -31,7 +31,7 @@ async def asked(mesh: Mesh, text: str, **fields: Any) -> tuple[int, money_pb2.Re
 
 async def until_hit(mesh: Mesh, text: str) -> money_pb2.Receipt:
     """The index learns of an answer a moment after it is stored; and some hits are audited, so one asks again."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (found := await asked(mesh, text, cache=READ_ONLY))[0] != HIT:
             pass
     return found[1]

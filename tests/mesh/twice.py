@@ -17,12 +17,10 @@ from services.cache.config import CacheConfig
 from services.mesh.client.router import RouterAddress, connected
 from services.router import server as router
 from services.router.config import RouterConfig
-from tests.mesh.in_process import KEY, Mesh, running, services, settings
+from tests.mesh.in_process import KEY, PATIENCE, ROUTERS_PATIENCE, Mesh, running, services, settings
 from tokenway.client.router import RouterClient
 from tokenway.router.v1 import router_pb2
 
-# A busy machine is no outage.
-_PATIENCE_SECONDS = 60.0
 Event = router_pb2.StreamGenerateResponse
 
 
@@ -69,18 +67,18 @@ async def twice(redis_url: str, *, routers: dict[str, Any] | None = None, **chan
         first, second = (_with(given, folder, number) for number in (1, 2))
         async with running(first) as mesh, AsyncExitStack() as stack:
             for number, given in enumerate((first, second), start=1):
-                # The one that the mesh has started is asked by nobody: its patience with Redis is for production.
+                # The one that the mesh has started is asked by nobody.
                 config = replace(
                     CacheConfig.from_settings(given),
                     listen=given.services.cache.reached_at,
-                    redis_timeout_seconds=_PATIENCE_SECONDS,
-                    flight_lease_seconds=_PATIENCE_SECONDS,
+                    **PATIENCE,
+                    flight_lease_seconds=60,
                 )
                 recorded = mesh.metrics[f"cache-{number}"] = mesh.recorded.beside("cache")
                 await stack.enter_async_context(cache.serve(config, runtime=recorded.runtime))
             recorded = mesh.metrics["router-2"] = mesh.recorded.beside("router")
             server = await stack.enter_async_context(
-                router.serve(RouterConfig.from_settings(second), runtime=recorded.runtime)
+                router.serve(replace(RouterConfig.from_settings(second), **ROUTERS_PATIENCE), runtime=recorded.runtime)
             )
             client = await stack.enter_async_context(connected(RouterAddress(server.address, KEY)))
             yield Twice(mesh, (mesh.client, client))

@@ -156,7 +156,7 @@ async def test_a_deadline_stops_the_handler_and_says_so(shape: Shape, tmp_path: 
     async with echo_service(tmp_path) as (client, echo, recorded, _):
         with pytest.raises(TokenwayError) as caught:
             await call(client, shape, "wait", timeout_seconds=0.3)
-        assert await asyncio.wait_for(echo.ended_by, 5) == "CancelledError"
+        assert await asyncio.wait_for(echo.ended_by, 60) == "CancelledError"
     assert caught.value.reason is Reason.OUT_OF_TIME
     assert server_span(recorded).attributes[names.RPC_RESPONSE_STATUS_CODE] == "DEADLINE_EXCEEDED"
 
@@ -165,11 +165,11 @@ async def test_a_deadline_stops_the_handler_and_says_so(shape: Shape, tmp_path: 
 async def test_a_caller_that_leaves_stops_the_handler(shape: Shape, tmp_path: Path) -> None:
     async with echo_service(tmp_path) as (client, echo, recorded, _):
         calling = asyncio.create_task(call(client, shape, "wait"))
-        await asyncio.wait_for(echo.called.wait(), 5)
+        await asyncio.wait_for(echo.called.wait(), 60)
         calling.cancel()
         with suppress(asyncio.CancelledError):
             await calling
-        assert await asyncio.wait_for(echo.ended_by, 5) == "CancelledError"
+        assert await asyncio.wait_for(echo.ended_by, 60) == "CancelledError"
     for span in recorded.spans():
         assert span.attributes is not None
         assert span.attributes[names.RPC_RESPONSE_STATUS_CODE] == "CANCELLED"
@@ -187,7 +187,7 @@ async def test_a_call_that_ends_with_its_callers_own_deadline_says_so_and_not_th
             async with asyncio.timeout(0.3):
                 await call(client, shape, "wait", timeout_seconds=3600)
         current_deadline.reset(token)
-        await asyncio.wait_for(echo.ended_by, 5)
+        await asyncio.wait_for(echo.ended_by, 60)
     for span in recorded.spans():
         assert span.attributes is not None
         assert span.attributes[names.RPC_RESPONSE_STATUS_CODE] == "DEADLINE_EXCEEDED"
@@ -239,7 +239,7 @@ async def test_a_public_port_makes_the_request_id_and_sends_it_at_once(tmp_path:
     ):
         start: Any = channel.unary_stream(method_of(Shape.UNARY_STREAM).path)
         rpc = start(StringValue(value="wait").SerializeToString(), metadata=(("x-request-id", "forged"),))
-        sent = dict(await asyncio.wait_for(rpc.initial_metadata(), 5))
+        sent = dict(await asyncio.wait_for(rpc.initial_metadata(), 60))
         rpc.cancel()
     assert echo.request_ids == [sent["x-request-id"]]
     assert sent["x-request-id"] != "forged"
@@ -279,7 +279,7 @@ async def test_a_draining_server_lets_calls_end_and_takes_no_new_ones(tmp_path: 
 
 
 async def until_refused(client: Client) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await call(client, Shape.UNARY_UNARY, "late", timeout_seconds=0.2)
@@ -314,7 +314,7 @@ async def test_a_draining_server_does_not_wait_for_who_watches_its_health(tmp_pa
     async with server, grpc.aio.insecure_channel(server.address) as channel:
         watch: Any = channel.unary_stream("/grpc.health.v1.Health/Watch")
         watching = watch(b"")
-        assert await asyncio.wait_for(watching.read(), 5) is not None
+        assert await asyncio.wait_for(watching.read(), 60) is not None
         await asyncio.wait_for(server.__aexit__(None, None, None), 5)
 
 
@@ -398,10 +398,10 @@ async def test_a_call_is_in_flight_until_it_has_ended(shape: Shape, tmp_path: Pa
     path = method_of(shape).path.removeprefix("/")
     async with echo_service(tmp_path) as (client, echo, recorded, _):
         calling = asyncio.create_task(call(client, shape, "wait"))
-        await asyncio.wait_for(echo.called.wait(), 5)
+        await asyncio.wait_for(echo.called.wait(), 60)
         assert recorded.sample("tokenway_rpc_in_flight", method=path) == 1
         calling.cancel()
-        await asyncio.wait_for(echo.ended_by, 5)
+        await asyncio.wait_for(echo.ended_by, 60)
     assert recorded.sample("tokenway_rpc_in_flight", method=path) == 0
 
 
@@ -429,5 +429,5 @@ async def test_what_a_slow_reader_takes_is_timed_apart(reads: bool, tmp_path: Pa
             if reads:
                 async for _ in messages:
                     pass
-        assert await asyncio.wait_for(sending, 5) > 0.2
+        assert await asyncio.wait_for(sending, 60) > 0.2
         await client.close()

@@ -58,7 +58,7 @@ def of_the_mesh(tls: Tls) -> Runtime:
 
 async def answer(client: Client) -> str:
     try:
-        return (await client.unary(ECHO, StringValue(value="hello"), timeout_seconds=3)).value
+        return (await client.unary(ECHO, StringValue(value="hello"), timeout_seconds=30)).value
     finally:
         await client.close()
 
@@ -78,7 +78,7 @@ async def test_a_public_port_with_a_certificate_is_reached_by_who_trusts_its_aut
         trusting = grpc.ssl_channel_credentials(ours.certificate.read_bytes())
         async with grpc.aio.secure_channel(address, trusting) as channel:
             send = channel.unary_unary(ECHO.path, StringValue.SerializeToString, StringValue.FromString)
-            assert (await send(StringValue(value="hello"), timeout=3)).value == "hello"
+            assert (await send(StringValue(value="hello"), timeout=30)).value == "hello"
 
 
 async def test_a_server_with_a_strangers_certificate_is_not_talked_to(ours: Authority, strangers: Authority) -> None:

@@ -25,8 +25,6 @@ _EXTEND = method(pb.DESCRIPTOR, "BudgetService", "Extend", pb.ExtendRequest, pb.
 _SETTLE = method(pb.DESCRIPTOR, "BudgetService", "Settle", pb.SettleRequest, pb.SettleResponse)
 _RELEASE = method(pb.DESCRIPTOR, "BudgetService", "Release", pb.ReleaseRequest, pb.ReleaseResponse)
 
-# The budget answers within a second or says that it cannot; a little more covers the way.
-_TIMEOUT_SECONDS = 1.5
 # Delivered tokens need some time to reach whoever counts them: stop this long before the lease's end.
 _MARGIN_SECONDS = 5.0
 # Short leases, as tests have them, keep most of their life.
@@ -41,8 +39,9 @@ _UNREACHABLE = frozenset(
 class BudgetClient:
     """Fails closed: whatever keeps the budget from answering is BUDGET_UNAVAILABLE."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, timeout_seconds: float) -> None:
         self._client = client
+        self._timeout_seconds = timeout_seconds
 
     async def reserve(self, reservation: Reservation) -> Lease:
         request = pb.ReserveRequest(
@@ -58,8 +57,8 @@ class BudgetClient:
         )
         asked_at = time.monotonic()
         # Only here: what comes later goes on behind the caller's back.
-        with _fail_closed(callers_time=_callers_time_is_shorter()):
-            response = await self._client.unary(_RESERVE, request, timeout_seconds=_TIMEOUT_SECONDS)
+        with _fail_closed(callers_time=_callers_time_is_shorter(self._timeout_seconds)):
+            response = await self._client.unary(_RESERVE, request, timeout_seconds=self._timeout_seconds)
         return _lease(response.lease, asked_at, tuple(map(_passed, response.warnings)))
 
     async def extend(self, reservation: Reservation, *, seq: int, used: Usage, want_output_tokens: int) -> Lease:
@@ -72,7 +71,7 @@ class BudgetClient:
         )
         asked_at = time.monotonic()
         with _fail_closed():
-            response = await self._client.unary(_EXTEND, request, timeout_seconds=_TIMEOUT_SECONDS)
+            response = await self._client.unary(_EXTEND, request, timeout_seconds=self._timeout_seconds)
         return _lease(response.lease, asked_at)
 
     async def settle(self, reservation: Reservation, *, usage: Usage, outcome: Outcome, why: str) -> Booked:
@@ -85,7 +84,7 @@ class BudgetClient:
         )
         with _fail_closed():
             response = await self._client.unary(
-                _SETTLE, request, timeout_seconds=_TIMEOUT_SECONDS, outlives_caller=True
+                _SETTLE, request, timeout_seconds=self._timeout_seconds, outlives_caller=True
             )
         receipt = response.receipt
         return Booked(receipt.cost_micro_usd, receipt.uncovered_micro_usd, receipt.why)
@@ -96,15 +95,15 @@ class BudgetClient:
         )
         try:
             with _fail_closed():
-                await self._client.unary(_RELEASE, request, timeout_seconds=_TIMEOUT_SECONDS, outlives_caller=True)
+                await self._client.unary(_RELEASE, request, timeout_seconds=self._timeout_seconds, outlives_caller=True)
         except TokenwayError as error:
             if error.reason is not Reason.RESERVATION_NOT_FOUND:
                 raise
 
 
-def _callers_time_is_shorter() -> bool:
+def _callers_time_is_shorter(timeout_seconds: float) -> bool:
     deadline = current_deadline.get()
-    return deadline is not None and deadline - time.monotonic() < _TIMEOUT_SECONDS
+    return deadline is not None and deadline - time.monotonic() < timeout_seconds
 
 
 @contextmanager

@@ -117,7 +117,7 @@ class Served:
 
 async def until(so: Callable[[], object]) -> None:
     """Returns once it is so: for what the server does in its own time, the sweeper."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not so():  # noqa: ASYNC110  # what happens is seen in Redis and in metrics, which set no event
             await asyncio.sleep(0.01)
 

@@ -90,7 +90,7 @@ class Served:
         await self._load_is(lambda running: running > 0)
 
     async def _load_is(self, wanted: Callable[[int], bool]) -> None:
-        async with asyncio.timeout(5), self.client.stream(WATCH_LOAD, pb.WatchLoadRequest()) as reports:
+        async with asyncio.timeout(60), self.client.stream(WATCH_LOAD, pb.WatchLoadRequest()) as reports:
             async for report in reports:
                 if wanted(report.running + report.waiting):
                     return

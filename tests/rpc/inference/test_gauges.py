@@ -20,7 +20,7 @@ async def test_the_gauges_show_the_engines_queue_and_the_gpus(tmp_path: Path) ->
         async with served.client.stream(GENERATE, stall) as one:
             await anext(aiter(one))  # it has the only turn
             two_more = served.client.stream(GENERATE, stall), served.client.stream(GENERATE, stall)
-            async with asyncio.timeout(5), two_more[0], two_more[1]:
+            async with asyncio.timeout(60), two_more[0], two_more[1]:
                 while sample("tokenway_engine_requests_waiting") < 2:  # noqa: ASYNC110 # a scrape is all there is
                     await asyncio.sleep(0.01)
                 assert sample("tokenway_engine_requests_running") == 1

@@ -140,7 +140,7 @@ async def ended(pidfd: int) -> None:
     loop, over = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(pidfd, over.set)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await over.wait()
     finally:
         loop.remove_reader(pidfd)

@@ -46,7 +46,7 @@ async def test_a_reservation_that_takes_too_long_is_the_budgets_fault_only_if_it
 ) -> None:
     token = current_deadline.set(callers_seconds and time.monotonic() + callers_seconds)
     with pytest.raises(TokenwayError) as caught:
-        await BudgetClient(Failing()).reserve(RESERVATION)  # type: ignore[arg-type]
+        await BudgetClient(Failing(), timeout_seconds=1).reserve(RESERVATION)  # type: ignore[arg-type]
     current_deadline.reset(token)
     assert caught.value.reason is reason
 
@@ -54,7 +54,7 @@ async def test_a_reservation_that_takes_too_long_is_the_budgets_fault_only_if_it
 async def test_a_settlement_has_time_of_its_own_however_late_the_caller_is() -> None:
     token = current_deadline.set(time.monotonic())
     with pytest.raises(TokenwayError) as caught:
-        await BudgetClient(Failing()).settle(  # type: ignore[arg-type]
+        await BudgetClient(Failing(), timeout_seconds=1).settle(  # type: ignore[arg-type]
             RESERVATION, usage=Usage(), outcome=Outcome.DEADLINE, why="only one"
         )
     current_deadline.reset(token)
@@ -64,7 +64,7 @@ async def test_a_settlement_has_time_of_its_own_however_late_the_caller_is() -> 
 @pytest.mark.parametrize("reason", [Reason.SERVICE_UNAVAILABLE, Reason.INTERNAL, Reason.DRAINING, Reason.CANCELLED])
 async def test_whatever_keeps_the_budget_from_answering_is_that_it_is_away(reason: Reason) -> None:
     with pytest.raises(TokenwayError) as caught:
-        await BudgetClient(Failing(reason)).extend(  # type: ignore[arg-type]
+        await BudgetClient(Failing(reason), timeout_seconds=1).extend(  # type: ignore[arg-type]
             RESERVATION, seq=1, used=Usage(), want_output_tokens=1
         )
     assert caught.value.reason is Reason.BUDGET_UNAVAILABLE

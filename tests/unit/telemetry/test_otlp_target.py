@@ -18,7 +18,7 @@ from libs.rpc.tls import Tls
 from libs.settings.schema import Telemetry
 from libs.telemetry import otlp
 from libs.telemetry.otlp import OtlpTarget
-from libs.telemetry.tracing import SHUTDOWN_SECONDS, shut_down, tracer_provider
+from libs.telemetry.tracing import shut_down, tracer_provider
 from libs.testing.certificates import Authority, authority
 from libs.testing.otlp import SpanCollector, http_span_collector, span_collector
 from tests.openssl import needs_openssl
@@ -135,8 +135,8 @@ async def test_a_collector_that_misbehaves_costs_its_spans_one_line_and_no_time_
             for _ in range(1_000):  # two batches
                 provider.get_tracer("test").start_span("route").end()
             began = time.perf_counter()
-            assert await asyncio.to_thread(shut_down, provider)
-            assert time.perf_counter() - began < SHUTDOWN_SECONDS
+            assert await asyncio.to_thread(shut_down, provider, timeout_seconds=60)
+            assert time.perf_counter() - began < 10
     assert [line["event"] for line in lines] == ["collector unreachable, spans are dropped"]
 
 

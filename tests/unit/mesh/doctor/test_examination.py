@@ -132,7 +132,7 @@ async def test_a_configuration_that_cannot_be_read_in_time_ends_it(monkeypatch: 
     report = await examine(admit)
     let_go.set()
     assert report.verdict is Verdict.WRONG
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 async def test_every_check_bears_a_refused_configuration(tmp_path: Path) -> None:
