@@ -206,9 +206,9 @@ async def begun(stream: Any) -> None:
 async def test_a_long_answer_renews_its_lease_and_outlives_it(redis_url: str) -> None:
     with tempfile.TemporaryDirectory(prefix="tw-") as name:
         folder = Path(name)
-        given = settings(folder, redis_url, services=services(folder, budget={"lease_seconds": 1}))
+        given = settings(folder, redis_url, services=services(folder, budget={"lease_seconds": 4}))
         async with running(given) as mesh:
-            stream = await events(mesh, question("[[tokens=50]] [[pace=20]]", max_tokens=50))
+            stream = await events(mesh, question("[[tokens=100]] [[pace=20]]", max_tokens=100))
     assert stream[-1].finished.receipt.outcome == money_pb2.OUTCOME_FINISHED
-    assert stream[-1].finished.usage.output_tokens == 50
-    assert stream[-1].finished.receipt.duration.ToTimedelta().total_seconds() > 2, "longer than two leases"
+    assert stream[-1].finished.usage.output_tokens == 100
+    assert stream[-1].finished.receipt.duration.ToTimedelta().total_seconds() > 4, "longer than a lease"

@@ -37,7 +37,8 @@ async def test_why_none_would_start_is_said(state: StateDirectory) -> None:
     assert "the configuration is refused" in said.says
 
 
-async def test_what_does_not_answer_is_wrong(state: StateDirectory) -> None:
+async def test_what_does_not_answer_is_wrong(state: StateDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.mesh.doctor.mesh._ANSWER_SECONDS", 0.5)
     state.configuration_file.write_text(
         "services: {cache: {listen: '127.0.0.1:1'}, budget: {listen: 'unix:/none'}}\n"
         "models: [{name: small, tier: small, capabilities: [all], context_window_tokens: 4096, p99_latency_seconds: 1,"
