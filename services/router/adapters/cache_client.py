@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import partial
 from hashlib import blake2b
 
 import structlog
@@ -63,7 +64,8 @@ class CacheClient:
             refresh=refresh,
         )
         return CacheLookup(
-            self._client.stream(_LOOKUP, request),
+            partial(self._client.stream, _LOOKUP),
+            request=request,
             question=_by_content(request, question),
             lately=self._lately,
             lookup_seconds=self._lookup_seconds,

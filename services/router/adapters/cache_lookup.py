@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +17,7 @@ from libs.rpc.money import usage_from_proto
 from services.router.adapters.asked_lately import AskedLately
 from services.router.adapters.replay import replay
 from services.router.domain.answer import CachedFrom, CacheKind, CacheVerdict, FinishReason
+from services.router.domain.ask import CacheTier
 from services.router.domain.ports import CachedAnswer, Follow, Lead, Looked, SharedEnd, SharedEvent
 from tokenway.cache.v1 import cache_pb2 as pb
 from tokenway.common.v1 import generation_pb2, money_pb2
@@ -39,14 +40,15 @@ class CacheLookup:
 
     def __init__(
         self,
-        call: AbstractAsyncContextManager[Stream[pb.LookupResponse]],
+        calls: Callable[[pb.LookupRequest], AbstractAsyncContextManager[Stream[pb.LookupResponse]]],
         *,
+        request: pb.LookupRequest,
         question: bytes,
         lately: AskedLately,
         lookup_seconds: float,
         semantic_seconds: float,
     ) -> None:
-        self._call, self._question, self._lately = call, question, lately
+        self._calls, self._request, self._question, self._lately = calls, request, question, lately
         self._lookup_seconds, self._semantic_seconds = lookup_seconds, semantic_seconds
         self.as_of = 0
         self._open = AsyncExitStack()
@@ -94,10 +96,7 @@ class CacheLookup:
     async def _found(self) -> Looked:
         patient = await self._lately.promises(self._question)
         with self._lately.asking(self._question) as promise:
-            stream = await self._open.enter_async_context(self._call)
-            self._messages = _Messages(aiter(stream))
-            self._open.push_async_callback(self._messages.aclose)
-            found = await self._verdict(max(_PATIENCE_SECONDS * patient, self._lookup_seconds))
+            found = await self._called(max(_PATIENCE_SECONDS * patient, self._lookup_seconds))
             if found.verdict in _PROMISING:
                 promise()
         if found.semantic_pending:
@@ -105,12 +104,26 @@ class CacheLookup:
                 found = await self._verdict(self._semantic_seconds)
             except (TokenwayError, TimeoutError) as error:
                 self._log.info("the semantic tier failed, going on without it", error=repr(error))
-                return _looked(found)
+                if found.verdict != pb.VERDICT_LEAD:
+                    return _looked(found)
+                found = await self._called_without_semantic_tier()
         if found.verdict not in _STAYS_OPEN:
             # To the end also after a miss: a call that is left early is one that was cancelled, and its span would say
             # so.
             _ = await self._messages.within(self._lookup_seconds)
         return _looked(found)
+
+    async def _called(self, seconds: float) -> pb.Found:
+        stream = await self._open.enter_async_context(self._calls(self._request))
+        self._messages = _Messages(aiter(stream))
+        self._open.push_async_callback(self._messages.aclose)
+        return await self._verdict(seconds)
+
+    async def _called_without_semantic_tier(self) -> pb.Found:
+        """For one that leads: an answer that is found too late would end the look-up, and with it the lead."""
+        await self._open.aclose()
+        self._request.tier = CacheTier.EXACT
+        return await self._called(_PATIENCE_SECONDS)
 
     async def _verdict(self, seconds: float) -> pb.Found:
         message = await self._messages.within(seconds)

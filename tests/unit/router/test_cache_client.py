@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -21,7 +21,8 @@ from libs.telemetry import names
 from libs.testing.runtime import Recorded, recorded_runtime
 from services.router.adapters.cache_client import CacheClient
 from services.router.domain.answer import CacheKind, CacheVerdict
-from services.router.domain.ports import CachedAnswer, CachePolicy, CacheQuestion, Looked
+from services.router.domain.ask import CacheTier
+from services.router.domain.ports import CachedAnswer, CachePolicy, CacheQuestion, Lead, Looked
 from tests.unit.router.asks import PRINCIPAL, TIERS, ask
 from tokenway.cache.v1 import cache_pb2 as pb
 from tokenway.common.v1 import generation_pb2, money_pb2
@@ -39,17 +40,20 @@ LIKE = pb.LookupResponse(
     )
 )
 ENDLESS = pb.LookupResponse(found=pb.Found(verdict=pb.VERDICT_HIT, answer=LIKE.found.answer))
+LEAD = pb.LookupResponse(found=pb.Found(verdict=pb.VERDICT_LEAD, lead_token="first", semantic_pending=True))
+LEAD_BY_QUESTION = pb.LookupResponse(found=pb.Found(verdict=pb.VERDICT_LEAD, lead_token="second"))
+PUBLISH = pb.LookupResponse(publish=pb.Publish())
 Script = Sequence[pb.LookupResponse | asyncio.Event]
 
 
 class Scripted:
-    """A CacheService whose Lookup says what it is told, and waits at each event until it is set."""
+    """A CacheService whose Lookup says what it is told, by tier, and waits at each event until it is set."""
 
-    def __init__(self, script: Script) -> None:
-        self._script = script
+    def __init__(self, scripts: Mapping[CacheTier, Script]) -> None:
+        self._scripts = scripts
 
     async def Lookup(self, request: pb.LookupRequest, call: Call) -> AsyncIterator[pb.LookupResponse]:
-        for each in self._script:
+        for each in self._scripts[CacheTier(request.tier)]:
             if isinstance(each, asyncio.Event):
                 await each.wait()
             else:
@@ -61,14 +65,17 @@ class Scripted:
 
 @asynccontextmanager
 async def client(
-    *script: pb.LookupResponse | asyncio.Event, semantic_seconds: float = 5, lookup_seconds: float = 5
+    *script: pb.LookupResponse | asyncio.Event,
+    semantic_seconds: float = 5,
+    lookup_seconds: float = 5,
+    balanced: Script = (),
 ) -> AsyncIterator[tuple[CacheClient, Recorded]]:
     recorded = recorded_runtime(service="router")
     with tempfile.TemporaryDirectory(prefix="tw-") as folder:
         server = RpcServer(
             name="cache",
             listen=f"unix:{folder}/cache.sock",
-            routes=Scripted(script).routes(),
+            routes=Scripted({CacheTier.EXACT: script, CacheTier.BALANCED: balanced}).routes(),
             runtime=replace(recorded.runtime),
             drain_seconds=0,
         )
@@ -113,6 +120,18 @@ async def test_a_semantic_tier_that_is_slow_is_a_miss_and_its_call_is_left_on_pu
         span = of_the_call(recorded)
     assert (span.attributes or {})[names.RPC_RESPONSE_STATUS_CODE] == grpc.StatusCode.CANCELLED.name
     assert span.status.status_code is StatusCode.UNSET
+
+
+async def test_one_that_leads_does_not_lose_the_lead_to_an_answer_that_the_semantic_tier_finds_too_late() -> None:
+    """Nobody has the answer then, and of those who follow one would be made to begin another."""
+    late = asyncio.Event()
+    by_question, near = (LEAD_BY_QUESTION, late, PUBLISH), (LEAD, late, LIKE)
+    async with asyncio.timeout(5), client(*by_question, balanced=near, semantic_seconds=0.01) as (cache, _):
+        question = replace(QUESTION, policy=CachePolicy(tier=CacheTier.BALANCED))
+        async with cache.lookup(question, single_flight=True, refresh=False) as looking:
+            assert await looking.found() == Lead("second")
+            late.set()
+            assert await looking.followed()
 
 
 async def test_time_in_which_the_router_itself_was_busy_is_not_the_caches() -> None:
