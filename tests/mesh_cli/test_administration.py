@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
-from tests.mesh_cli.command import Tokenway
+from tests.mesh_cli.command import Tokenway, scripted
 
 pytestmark = pytest.mark.processes
 
@@ -27,6 +28,24 @@ def test_a_key_is_printed_once_works_and_is_revoked(mesh: Tokenway) -> None:
     assert secret not in listed
     assert re.fullmatch(r"ci is revoked since 20\S+ \S+ UTC\n", revoked.stdout)
     assert ask_with(mesh, secret) == 4, "refused by its key: the start of the command takes longer than half a second"
+
+
+def test_the_mesh_s_own_key_is_revoked_by_force_and_made_anew(tokenway: Tokenway, tmp_path: Path) -> None:
+    up = tokenway.up(scripted(tmp_path))
+    refused = tokenway.run("keys", "revoke", "local")
+    still_there = tokenway.run("keys", "list").returncode
+    forced = tokenway.run("keys", "revoke", "local", "--force")
+    locked_out = tokenway.run("keys", "list")
+    examined = tokenway.run("doctor", "--config", str(tmp_path / "mesh.yaml"))
+    up.end()
+    (tokenway.state / "api-key").unlink()
+    again = tokenway.up(scripted(tmp_path))
+    recovered = tokenway.run("keys", "list").returncode
+    again.end()
+
+    assert (refused.returncode, still_there, forced.returncode, locked_out.returncode, recovered) == (1, 0, 0, 4, 0)
+    assert "local is the last key of an administrator" in refused.stderr
+    assert f"rm {tokenway.state}/api-key" in " ".join(examined.stdout.split())
 
 
 def test_keys_in_json(mesh: Tokenway) -> None:
@@ -90,7 +109,7 @@ def test_what_is_not_served_says_so(mesh: Tokenway) -> None:
     assert refused.returncode == 3
     assert "budget.window: is minute: open requests are counted at any instant" in refused.stderr
     assert no_number.returncode == 2
-    assert "'1.5' is no number of requests" in no_number.stderr
+    assert "'1.5': give a whole number of at least 0 and at most 1,000,000,000,000,000" in no_number.stderr
 
 
 def test_the_cache_is_explained_counted_and_emptied(mesh: Tokenway) -> None:

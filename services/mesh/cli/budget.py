@@ -17,7 +17,9 @@ from services.mesh.cli.number import MOST_USD, Number
 from services.mesh.cli.page import Page, Pages
 from services.mesh.cli.table import print_table
 from services.mesh.cli.verify import verify
+from services.mesh.client.admin import AdminClient
 from tokenway.common.v1.money_pb2 import BUDGET_KIND_MONEY, Budget, BudgetKind, BudgetScope, BudgetState, BudgetWindow
+from tokenway.common.v1.principal_pb2 import ApiKey
 
 _HEADINGS = ("budget", "window", "kind", "limit", "used", "reserved", "resets")
 _MICRO_USD_PER_USD = 1_000_000
@@ -26,6 +28,9 @@ _WINDOWS = click.Choice([each.removeprefix("BUDGET_WINDOW_").lower() for each in
 _SCOPES = [each.removeprefix("BUDGET_SCOPE_").lower() for each in BudgetScope.keys()[1:]]
 _SCOPE_FORMS = "key:ID, user:NAME, team:NAME or organisation"
 _MONEY, *_OTHERS = [each.removeprefix("BUDGET_KIND_").lower().replace("_", "-") for each in BudgetKind.keys()[1:]]
+# The field of a key's principal that a scope names, and how people say so.
+_OF_PRINCIPAL = {"key": "key_id", "user": "user", "team": "team"}
+_NAMED = {"key": "by the name", "user": "of the user", "team": "of the team"}
 # The budget's own limit, in what the kind counts.
 _COUNT = Number(int, least=0, most=MOST_USD * _MICRO_USD_PER_USD)
 
@@ -146,8 +151,16 @@ def set_budget(
     Money that was spent before in the same hour, day, month or in total counts; everything else counts from now.
     """
     limit = _budget(whose, window, kind, soft=soft, most=most)
-    state = ask(place(**router), lambda client: client.put_budget(limit))
+
+    async def put(client: AdminClient) -> tuple[BudgetState, list[ApiKey]]:
+        return await client.put_budget(limit), await client.list_keys()
+
+    state, keys = ask(place(**router), put)
     _show([state], as_json=as_json)
+    scope, subject = whose
+    # After it: a limit may be there before its key is.
+    if subject and subject not in {getattr(each.principal, _OF_PRINCIPAL[scope]) for each in keys}:
+        click.echo(f"warning: no key is known {_NAMED[scope]} {subject}: the limit waits for one", err=True)
 
 
 @budget.command(

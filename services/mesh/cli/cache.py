@@ -11,13 +11,13 @@ from rich.console import Console
 from services.mesh.cli.administration import admin_options, ask, place, print_message
 from services.mesh.cli.candidates import request_ids
 from services.mesh.cli.json_output import json_option, print_json
+from services.mesh.cli.last import wanted_request
 from services.mesh.cli.mesh_candidates import model_names
 from services.mesh.cli.page import Pages
 from services.mesh.cli.place import router_options
 from services.mesh.cli.question import Question, question_options
 from services.mesh.cli.table import print_table
 from services.mesh.client.router import RouterAddress, connected
-from services.mesh.errors import MeshError
 from services.mesh.state_directory import StateDirectory
 from tokenway.router.v1 import admin_pb2 as pb
 
@@ -91,11 +91,15 @@ def invalidate(
     if revision and not model:
         raise click.UsageError("--revision goes with --model NAME")
     request = pb.InvalidateCacheRequest(model_revision=revision, **what)
-    dropped = ask(place(**router), lambda client: client.invalidate_cache(request))
+    address = place(**router)
+    dropped = ask(address, lambda client: client.invalidate_cache(request))
     if as_json:
         print_json({"dropped": dropped})
     else:
         click.echo(f"{dropped:,} dropped")
+    # After it: a model that is no longer configured may have left answers.
+    if model and not dropped and model not in (known := asyncio.run(_models(address))):
+        click.echo(f"warning: no model {model} is configured: there are {', '.join(known)}", err=True)
 
 
 @cache.command(
@@ -137,9 +141,7 @@ def report(*, request_id: str, as_json: bool, state: StateDirectory, **router: A
 
     Needs the key that asked, or an administrator's. For a day after the answer.
     """
-    wrong = state.last_request() if request_id == "last" else request_id
-    if wrong is None:
-        raise MeshError(f"no request was sent from {state.root} yet; give the id that a receipt has")
+    wrong = wanted_request(request_id, state)
     evicted = asyncio.run(_report(place(state=state, **router), wrong))
     if as_json:
         print_json({"evicted": evicted})
@@ -150,6 +152,11 @@ def report(*, request_id: str, as_json: bool, state: StateDirectory, **router: A
 async def _report(address: RouterAddress, request_id: str) -> bool:
     async with connected(address) as router:
         return await router.report_bad_hit(request_id, timeout_seconds=_TIMEOUT_SECONDS)
+
+
+async def _models(address: RouterAddress) -> list[str]:
+    async with connected(address) as router:
+        return [each.name for each in (await router.list_models(timeout_seconds=_TIMEOUT_SECONDS)).models]
 
 
 def _figures(found: pb.GetCacheStatsResponse) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,9 @@ from services.mesh.cli.administration import admin_options, ask, moment, place, 
 from services.mesh.cli.mesh_candidates import key_ids, model_names
 from services.mesh.cli.page import Pages
 from services.mesh.cli.table import print_table
+from services.mesh.client.admin import AdminClient
+from services.mesh.errors import MeshError
+from services.mesh.state_directory import StateDirectory
 from tokenway.common.v1.principal_pb2 import ApiKey, KeyRole, Principal
 
 _HEADINGS = ("key", "role", "user", "team", "models", "made", "expires", "revoked")
@@ -119,14 +123,40 @@ def list_keys(*, as_json: bool, **router: Any) -> None:
 
 @keys.command(examples=(("tokenway keys revoke ci", "from now on it is KEY_REVOKED"),))
 @click.argument("key_id", metavar="ID", shell_complete=key_ids, help="The key, as `tokenway keys list` names it.")
+@click.option("--force", is_flag=True, help="Also the last key of an administrator.")
 @admin_options
-def revoke(*, key_id: str, as_json: bool, **router: Any) -> None:
-    """End the key ID, everywhere within a second. Answers that it is being streamed go on."""
-    key = ask(place(**router), lambda client: client.revoke_key(key_id))
+def revoke(*, key_id: str, force: bool, as_json: bool, state: StateDirectory, **router: Any) -> None:
+    """End the key ID, everywhere within a second. Answers that it is being streamed go on.
+
+    After the last key of an administrator nobody can make another. The mesh's own is made anew when its file, api-key
+    in the state directory, is removed and the mesh is started again.
+    """
+
+    async def revoked(client: AdminClient) -> ApiKey:
+        if not force and _is_last_administrator(key_id, await client.list_keys(), now=datetime.now(UTC)):
+            raise MeshError(
+                f"{key_id} is the last key of an administrator: nobody could make keys or set limits any more; make"
+                " another with `tokenway keys create ID --role admin`, or give --force, and to get one back remove"
+                f" {state.api_key_file} and start the mesh again"
+            )
+        return await client.revoke_key(key_id)
+
+    key = ask(place(state=state, **router), revoked)
     if as_json:
         print_message(key)
     else:
         click.echo(f"{key_id} is revoked since {moment(key, 'revoked_at')}")
+
+
+def _is_last_administrator(key_id: str, listed: Sequence[ApiKey], *, now: datetime) -> bool:
+    in_force = {
+        each.principal.key_id
+        for each in listed
+        if each.principal.role == KeyRole.KEY_ROLE_ADMIN
+        and not each.HasField("revoked_at")
+        and not (each.HasField("expires_at") and each.expires_at.ToDatetime(UTC) <= now)
+    }
+    return in_force == {key_id}
 
 
 def _row(key: ApiKey) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from rich.console import Console
 from libs.money import usd
 from services.mesh.cli.administration import admin_options, ask, moment, place, print_message
 from services.mesh.cli.candidates import request_ids
+from services.mesh.cli.last import wanted_request
 from services.mesh.cli.mesh_candidates import key_ids
 from services.mesh.cli.number import Number
 from services.mesh.cli.page import Page
@@ -41,7 +42,7 @@ _MOST_RECEIPTS = 1_000_000
 )
 @click.argument(
     "request_id",
-    default="",
+    required=False,
     shell_complete=request_ids,
     help="Of this request alone: from a receipt or an error, or `last`: the last one sent from here [all requests].",
 )
@@ -58,7 +59,7 @@ _MOST_RECEIPTS = 1_000_000
 @admin_options
 def receipts(
     *,
-    request_id: str,
+    request_id: str | None,
     key: str | None,
     since: date | None,
     most: int,
@@ -71,13 +72,13 @@ def receipts(
     A request has one for each model that it was tried on, and one more where a late word of its router corrected what
     was presumed. They are kept for 35 days, unless the mesh is configured otherwise. Needs an administrator's key.
     """
-    wanted = state.last_request() if request_id == "last" else request_id
-    if wanted is None:
-        raise MeshError(f"no request was sent from {state.root} yet; give the id that a receipt or an error has")
+    wanted = "" if request_id is None else wanted_request(request_id, state)
     request = pb.ListReceiptsRequest(request_id=wanted, page_size=_PAGE_SIZE if key else min(most, _PAGE_SIZE))
     if since:
         request.since.CopyFrom(_midnight(since))
     found = ask(place(state=state, **router), lambda client: _listed(client, request, key=key, most=most))
+    if wanted and not found and not key and not since:
+        raise MeshError(f"no receipt of a request {wanted}: none was booked yet, or it is no longer kept")
     if not as_json:
         print_table(_HEADINGS, [_row(each) for each in found], console=Console())
         return

@@ -13,6 +13,7 @@ from rich.console import Console
 from libs.telemetry.span import SpanKind
 from services.mesh.cli.candidates import request_ids
 from services.mesh.cli.json_output import json_option, print_json
+from services.mesh.cli.last import wanted_request
 from services.mesh.cli.local_mesh import state_dir_option
 from services.mesh.cli.page import Page
 from services.mesh.errors import MeshError
@@ -43,9 +44,7 @@ def trace(*, request_id: str, state: StateDirectory, as_json: bool) -> None:
 
     Of the mesh on this machine, running or not; elsewhere Jaeger has the same spans.
     """
-    wanted = state.last_request() if request_id == "last" else request_id
-    if wanted is None:
-        raise MeshError(f"no request was sent from {state.root} yet; ask something with `tokenway chat`")
+    wanted = wanted_request(request_id, state)
     trees = asyncio.run(trees_of(wanted, state.traces, until=is_whole, patience_seconds=_PATIENCE_SECONDS))
     if not trees:
         raise MeshError(f"no spans of request {wanted} in {state.traces}; they come within a second, from this mesh")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from libs.errors import TokenwayError
+from libs.errors import Reason, TokenwayError
 from libs.rpc.channel import dial
 from libs.rpc.probe import health
 from libs.rpc.tls import Tls
@@ -85,7 +85,10 @@ class Mesh:
             async with connected(router) as client:
                 models = (await client.list_models(timeout_seconds=_ANSWER_SECONDS)).models
         except TokenwayError as error:
-            if running.tls:  # by an authority and for names that are not ours to know
+            if error.reason is Reason.KEY_REVOKED:
+                cure = f"stop the mesh, rm {self.state.api_key_file}, and start it again: `tokenway up` makes a new one"
+                yield wrong("models", "the mesh's own key was revoked, so nobody can ask with it", cure=cure)
+            elif running.tls:  # by an authority and for names that are not ours to know
                 yield skipped("router", f"its certificate is none that this command trusts, for {running.router}")
             else:
                 yield wrong("models", f"the router does not list them: {error}", cure=_logs(self.state, "router"))

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
+import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.mesh.cli.administration import moment
 from services.mesh.cli.budget import Amount, Whose, budget
 from services.mesh.cli.cache import cache
 from services.mesh.cli.keys import Moment, keys
-from tokenway.common.v1.principal_pb2 import ApiKey
+from services.mesh.errors import MeshError
+from tokenway.common.v1.money_pb2 import Budget, BudgetState
+from tokenway.common.v1.principal_pb2 import ApiKey, KeyRole, Principal
+
+budget_command, keys_command = (importlib.import_module(f"services.mesh.cli.{each}") for each in ("budget", "keys"))
 
 
 @pytest.mark.parametrize(
@@ -93,3 +102,72 @@ def test_every_command_says_what_it_does(command: click.Group) -> None:
         shown = CliRunner().invoke(command, [each, "--help"])
         assert shown.exit_code == 0
         assert {"--json", "--router", "--key-file"} <= set(shown.output.split())
+
+
+def key(key_id: str, **fields: Any) -> ApiKey:
+    return ApiKey(principal=Principal(key_id=key_id, role=KeyRole.KEY_ROLE_ADMIN), **fields)
+
+
+PAST, TO_COME = Timestamp(seconds=1), Timestamp(seconds=4_000_000_000)
+CALLER = ApiKey(principal=Principal(key_id="ci", role=KeyRole.KEY_ROLE_CALLER))
+
+
+class Router:
+    """Stands for a router with these keys."""
+
+    def __init__(self, *keys: ApiKey) -> None:
+        self.keys = list(keys)
+        self.revoked: list[str] = []
+
+    async def list_keys(self) -> list[ApiKey]:
+        return self.keys
+
+    async def revoke_key(self, key_id: str) -> ApiKey:
+        self.revoked.append(key_id)
+        return ApiKey(revoked_at=PAST)
+
+    async def put_budget(self, limit: Budget) -> BudgetState:
+        return BudgetState(budget=limit)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, router: Router, module: Any, command: click.Command, *typed: str) -> Result:
+    monkeypatch.setattr(module, "place", lambda **_: None)
+    monkeypatch.setattr(module, "ask", lambda _, question: asyncio.run(question(router)))
+    return CliRunner().invoke(command, typed)
+
+
+@pytest.mark.parametrize("others", [(), (CALLER,), (key("old", revoked_at=PAST),), (key("late", expires_at=PAST),)])
+def test_the_last_key_of_an_administrator_is_revoked_by_force_alone(
+    monkeypatch: pytest.MonkeyPatch, others: tuple[ApiKey, ...]
+) -> None:
+    router = Router(key("local"), *others)
+    refused = run(monkeypatch, router, keys_command, keys, "revoke", "local")
+    assert isinstance(refused.exception, MeshError)
+    assert re.match(r"local is the last key of an administrator: .*--force.* remove .*/api-key", str(refused.exception))
+    assert router.revoked == []
+    assert run(monkeypatch, router, keys_command, keys, "revoke", "local", "--force").exit_code == 0
+    assert router.revoked == ["local"]
+
+
+@pytest.mark.parametrize("other", [key("ada"), key("ada", expires_at=TO_COME)])
+def test_any_other_key_is_revoked_at_once(monkeypatch: pytest.MonkeyPatch, other: ApiKey) -> None:
+    for key_id in ("local", "ci"):
+        router = Router(key("local"), other, CALLER)
+        assert run(monkeypatch, router, keys_command, keys, "revoke", key_id).exit_code == 0
+        assert router.revoked == [key_id]
+
+
+@pytest.mark.parametrize(
+    ("whose", "warning"),
+    [
+        ("key:nosuch", "warning: no key is known by the name nosuch: the limit waits for one\n"),
+        ("team:nosuch", "warning: no key is known of the team nosuch: the limit waits for one\n"),
+        ("key:local", ""),
+        ("organisation", ""),
+    ],
+)
+def test_a_limit_for_a_key_that_nobody_knows_is_set_and_said_to_be_so(
+    monkeypatch: pytest.MonkeyPatch, whose: str, warning: str
+) -> None:
+    done = run(monkeypatch, Router(key("local")), budget_command, budget, "set", whose, "day", "1")
+    assert (done.exit_code, done.stderr) == (0, warning)

@@ -106,3 +106,18 @@ def test_what_was_dropped_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     shown, router = run(monkeypatch, 1_234, "invalidate", "--tag", "doc=1")
 
     assert (shown.output, router.dropped) == ("1,234 dropped\n", [pb.InvalidateCacheRequest(tag="doc=1")])
+
+
+@pytest.mark.parametrize(
+    ("model", "dropped", "warning"),
+    [("nope", 0, "warning: no model nope is configured: there are small\n"), ("small", 0, ""), ("gone", 3, "")],
+)
+def test_a_model_of_which_nothing_can_be_dropped_is_said_to_be_none(
+    monkeypatch: pytest.MonkeyPatch, model: str, dropped: int, warning: str
+) -> None:
+    async def models(_: Any) -> list[str]:
+        return ["small"]
+
+    monkeypatch.setattr(command, "_models", models)
+    done, _ = run(monkeypatch, dropped, "invalidate", "--model", model)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, f"{dropped} dropped\n", warning)

@@ -95,3 +95,20 @@ def test_the_last_request_that_was_sent_from_here_is_asked_for(ledger: Ledger, t
     assert isinstance(nothing_yet.exception, MeshError)
     assert "no request was sent" in str(nothing_yet.exception)
     assert {each.request_id for each in ledger.requests} == {"request-8"}
+
+
+def test_a_request_without_a_receipt_is_no_empty_table(ledger: Ledger) -> None:
+    ledger.receipts = ()
+    nothing = run("nope")
+
+    assert isinstance(nothing.exception, MeshError)
+    assert str(nothing.exception).startswith("no receipt of a request nope: none was booked")
+    assert run("--key", "nope").exit_code == 0, "of a key there may be none yet"
+
+
+def test_an_empty_id_is_not_every_request(ledger: Ledger) -> None:
+    empty = run("")
+
+    assert empty.exit_code == 2
+    assert "the request's id is empty" in empty.output
+    assert not ledger.requests
