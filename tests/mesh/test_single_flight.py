@@ -201,10 +201,12 @@ async def test_when_the_leader_leaves_exactly_one_follower_takes_its_place(
         await mesh.mesh.settled()
 
 
-async def test_a_follower_is_never_given_two_answers_mixed(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_follower_is_never_given_two_answers_mixed(
+    redis_url: str, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An engine that answers otherwise the second time: what was delivered of the first can have no rest."""
     monkeypatch.setattr("services.inference.server.ScriptedEngine", DatedEngine)
-    request = question(f"[[echo={dated(60)}]] [[pace=20]]", max_tokens=100)
+    request = gate.held(f"[[echo={dated(60)}]]", after=10, max_tokens=100)
     async with twice(redis_url) as mesh:
         first, *rest = await led(mesh, request, followers=3)
         await asyncio.gather(*(each.delivered() for each in rest))
@@ -281,12 +283,12 @@ async def test_a_spent_budget_follows_and_one_that_would_have_to_pay_passes_the_
         assert mesh.generations == 1
 
 
-async def test_a_follower_whose_budget_refuses_the_lead_passes_it_on_to_the_next(redis_url: str) -> None:
+async def test_a_follower_whose_budget_refuses_the_lead_passes_it_on_to_the_next(redis_url: str, gate: Gate) -> None:
     poor_limit = schema.Limit(scope="key", subject="poor", window="hour", limit_usd=Decimal("0.000001"))
     acme, other = organisations(limit("100"), poor_limit)
     poor_key = schema.Key(id="poor", sha256=sha256_of("tw_poor"))
     given = (acme.model_copy(update={"keys": (*acme.keys, poor_key)}), other)
-    request = question("[[tokens=60]] [[pace=20]]", max_tokens=100)
+    request = gate.held("[[tokens=60]]", max_tokens=100)
     async with twice(redis_url, organisations=given) as mesh:
         async with connected(RouterAddress(mesh.mesh.address, "tw_poor")) as client:
             (first,) = await led(mesh, request, followers=0)
@@ -296,7 +298,9 @@ async def test_a_follower_whose_budget_refuses_the_lead_passes_it_on_to_the_next
             rest = [Asking(mesh.clients[0], request) for _ in range(2)]
             await followed(mesh, 3)
             await first.leave()
-            refused, *answers = [await each.ended() for each in (poor, *rest)]
+            refused = await poor.ended()
+            gate.open()
+            answers = [await each.ended() for each in rest]
         assert isinstance(refused, TokenwayError)
         assert refused.reason is Reason.BUDGET_EXCEEDED
         assert {len(text(each).split()) for each in answers} == {60}
