@@ -104,6 +104,14 @@ async def test_a_message_with_fields_of_a_later_version_is_never_cached(cache: S
     assert (only.found.verdict, only.found.bypass_reason) == (pb.VERDICT_BYPASS, "unknown_fields")
 
 
+@pytest.mark.parametrize(("tags", "field"), [(["handbook"], "tags[0]"), ([f"t={n}" for n in range(17)], "tags")])
+async def test_what_no_answer_could_be_stored_with_is_refused(cache: Served, tags: list[str], field: str) -> None:
+    with pytest.raises(TokenwayError) as caught:
+        async with cache.client.stream(LOOKUP, pb.LookupRequest(question=question(), tags=tags)) as stream:
+            _ = [each async for each in stream]
+    assert [each.field for each in caught.value.fields] == [field]
+
+
 @pytest.mark.parametrize(
     ("asks", "field"),
     [

@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
 import grpc
@@ -132,6 +132,24 @@ async def test_one_that_leads_does_not_lose_the_lead_to_an_answer_that_the_seman
             assert await looking.found() == Lead("second")
             late.set()
             assert await looking.followed()
+
+
+async def test_what_the_first_verdict_knew_of_invalidations_stands_until_another_knows_more() -> None:
+    first, later = (pb.LookupResponse(found=pb.Found(verdict=pb.VERDICT_FOLLOW, as_of=each)) for each in (7, 8))
+    alone, lead = (pb.LookupResponse(found=pb.Found(verdict=each)) for each in (pb.VERDICT_MISS, pb.VERDICT_LEAD))
+    lead.found.as_of = 9
+    known = []
+    async with (
+        client(first, alone, later, lead) as (cache, _),
+        cache.lookup(QUESTION, single_flight=True, refresh=False) as looking,
+    ):
+        await looking.found()
+        known.append(looking.as_of)
+        async with aclosing(looking.shared()) as shared:
+            for _ in (alone, later, lead):
+                await anext(shared)
+                known.append(looking.as_of)
+    assert known == [7, 7, 8, 9]
 
 
 async def test_time_in_which_the_router_itself_was_busy_is_not_the_caches() -> None:
