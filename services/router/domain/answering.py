@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from libs.background import Background
 from libs.clock import Clock
 from libs.errors import Reason, TokenwayError
-from libs.money import Usage
 from services.router.domain.account import Account
 from services.router.domain.answer import (
     CachedFrom,
@@ -31,7 +30,6 @@ from services.router.domain.guards.answer_guard import OutputGuard
 from services.router.domain.leading import Leading
 from services.router.domain.look_up import LookUp
 from services.router.domain.ports import (
-    Booked,
     Cache,
     CachedAnswer,
     CacheQuestion,
@@ -43,6 +41,7 @@ from services.router.domain.ports import (
     PassedLimit,
     Watcher,
 )
+from services.router.domain.receipts import FREE, Receipts
 from services.router.domain.route import Plan
 from services.router.domain.storing import Storing
 from services.router.domain.trying import Trying
@@ -55,9 +54,9 @@ _BY_BUDGET = frozenset({FinishReason.BUDGET, FinishReason.BUDGET_UNAVAILABLE})
 _ITS_OWN = frozenset(
     {Reason.OUT_OF_TIME, Reason.BUDGET_EXCEEDED, Reason.CONCURRENCY_EXCEEDED, Reason.BUDGET_UNAVAILABLE}
 )
-# What costs nothing, and how it starts.
+# How an answer starts that another request had made.
 _GIVEN = {Outcome.CACHED: CacheVerdict.HIT, Outcome.SHARED: CacheVerdict.SHARED}
-_BY_PLAN = frozenset({Outcome.FINISHED, Outcome.BUDGET}) | _GIVEN.keys()
+_BY_PLAN = frozenset({Outcome.FINISHED, Outcome.BUDGET}) | FREE
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +100,24 @@ class Answering:
         on_warnings: Callable[[Sequence[PassedLimit]], None],
     ) -> None:
         self._tools, self._plan, self._question = tools, plan, question
-        self._request_id, self._account, self._trying, self._storing = request_id, account, trying, storing
+        self._request_id, self._account, self._storing = request_id, account, storing
         self._guard, self._remaining_seconds = guard, remaining_seconds
         self._on_receipt, self._on_warnings = on_receipt, on_warnings
         self._wait, self._sending_seconds = wait, sending_seconds
-        self._arrived_at = tools.clock.monotonic()
-        self._first_token_seconds: float | None = None
         self._open = AsyncExitStack()
         self._look_up = LookUp(cache=tools.cache, background=tools.background, question=question, storing=storing)
         self._leading: Leading | None = None
         self._generating = Generating(plan=plan, account=account, trying=trying, storing=storing, watcher=tools.watcher)
         self._given: Given | Following | None = None
+        self._receipts = Receipts(
+            request_id=request_id,
+            key_id=question.principal.key_id,
+            plan=plan,
+            account=account,
+            trying=trying,
+            generating=self._generating,
+            clock=tools.clock,
+        )
 
     async def events(self) -> AsyncGenerator[Event]:
         """Started, deltas, Finished. Leaving early books what was delivered and aborts the engine's work."""
@@ -198,7 +204,7 @@ class Answering:
         self._given = following
         async with aclosing(following.deltas()) as deltas:
             async for delta in deltas:
-                if self._first_token_seconds is None:
+                if not self._has_started:
                     yield self._started(_GIVEN[following.outcome])
                 yield delta
         if following.end is None:
@@ -207,14 +213,14 @@ class Answering:
                 async for piece in pieces:
                     yield piece
             return
-        if self._first_token_seconds is None:
+        if not self._has_started:
             yield self._started(_GIVEN[following.outcome])
         _ = self._account.close(following.outcome, why=self._plan.why)
 
     async def _taken_over(self, following: Following) -> AsyncGenerator[Started | Delta]:
         """What the caller has of it already must come again; it gets what is new."""
         await self._account.reserve(self._generating.model)
-        run, has_started = following.delivered.run(), self._first_token_seconds is not None
+        run, has_started = following.delivered.run(), self._has_started
         async with aclosing(self._generated(following.looking, following.takes_over)) as pieces:
             async for piece in pieces:
                 if not isinstance(piece, Started):
@@ -250,8 +256,7 @@ class Answering:
         if self._given is None:
             return await self._settled(self._guard.ended_by or self._generating.finish_reason)
         finish_reason = self._guard.ended_by or self._given.finish_reason
-        receipt = self._receipt(self._given.outcome, booked=None, settled=True, cached=self._given.origin)
-        return Finished(finish_reason, receipt)
+        return Finished(finish_reason, self._receipts.given(self._given.outcome, self._given.origin))
 
     async def _settled(self, finish_reason: FinishReason) -> Finished:
         outcome = Outcome.BUDGET if finish_reason in _BY_BUDGET else Outcome.FINISHED
@@ -263,8 +268,7 @@ class Answering:
             if self._leading is not None and self._storing.leads:
                 await self._leading.ended(within_seconds=self._at_most(self._tools.cache_wait_seconds))
         await asyncio.wait({settling}, timeout=self._at_most(_SETTLE_WAIT_SECONDS))
-        booked, settled = _result(settling)
-        return Finished(finish_reason, self._receipt(outcome, booked=booked, settled=settled))
+        return Finished(finish_reason, self._receipts.settled(outcome, settling))
 
     def _at_most(self, seconds: float) -> float:
         """Half of the time left, or less: an answer that is whole must not miss its deadline for its receipt."""
@@ -273,9 +277,7 @@ class Answering:
 
     def _close(self, outcome: Outcome) -> None:
         """The end of every request. Nothing here waits: the caller may be gone, its deadline past."""
-        settling = self._account.close(outcome, why=self._plan.why)
-        booked, settled = _result(settling)
-        receipt = self._receipt(outcome, booked=booked, settled=settled)
+        receipt = self._receipts.settled(outcome, self._account.close(outcome, why=self._plan.why))
         if outcome not in _BY_PLAN and receipt.cost_micro_usd:
             self._on_receipt(receipt)
         if warnings := self._account.warnings:
@@ -284,41 +286,13 @@ class Answering:
         elsewhere = self._wait.seconds + self._sending_seconds()
         self._tools.watcher.ended(receipt, overhead_seconds=max(0.0, receipt.duration_seconds - elsewhere))
 
+    @property
+    def _has_started(self) -> bool:
+        return self._receipts.first_token_seconds is not None
+
     def _started(self, verdict: CacheVerdict) -> Started:
         """Of an answer that this request took over, the caller's first token was another's."""
-        if self._first_token_seconds is None:
-            self._first_token_seconds = self._elapsed_seconds()
-            self._tools.watcher.first_token(self._generating.model.name, after_seconds=self._first_token_seconds)
+        if not self._has_started:
+            seconds = self._receipts.first_token_seconds = self._receipts.elapsed_seconds
+            self._tools.watcher.first_token(self._generating.model.name, after_seconds=seconds)
         return Started(self._request_id, self._generating.model.name, self._plan.why, verdict)
-
-    def _receipt(
-        self, outcome: Outcome, *, booked: Booked | None, settled: bool, cached: CachedFrom | None = None
-    ) -> Receipt:
-        free = outcome in _GIVEN or (self._account.usage.output_tokens == 0 and outcome is not Outcome.FINISHED)
-        return Receipt(
-            request_id=self._request_id,
-            reservation_id="" if free else self._account.reservation_id,
-            model=self._generating.model.name,
-            why=(booked and booked.why) or self._plan.why,
-            usage=Usage() if free else self._account.usage,
-            price=self._generating.model.price,
-            cost_micro_usd=0 if free else booked.cost_micro_usd if booked else self._account.cost_micro_usd,
-            outcome=outcome,
-            attempts=self._trying.attempts,
-            settled=settled,
-            key_id=self._question.principal.key_id,
-            duration_seconds=self._elapsed_seconds(),
-            time_to_first_token_seconds=self._first_token_seconds,
-            cached=cached,
-            uncovered_micro_usd=booked.uncovered_micro_usd if booked else 0,
-        )
-
-    def _elapsed_seconds(self) -> float:
-        return self._tools.clock.monotonic() - self._arrived_at
-
-
-def _result(task: asyncio.Task[Booked | None]) -> tuple[Booked | None, bool]:
-    """What was booked, and whether the ledger is known to have it."""
-    if not task.done() or task.cancelled() or task.exception() is not None:
-        return None, False
-    return task.result(), True
