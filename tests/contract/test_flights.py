@@ -329,7 +329,7 @@ def test_a_lease_in_memory_runs_out_and_is_renewed() -> None:
 
 
 async def test_a_redis_that_is_frozen_is_said_to_be_away_soon(own_valkey: RedisServer) -> None:
-    async with in_redis(own_valkey.url, timeout_seconds=0.1) as replicas:
+    async with in_redis(own_valkey.url, timeout_seconds=1) as replicas:
         flight = await replicas.followed()
         own_valkey.freeze()
         try:

@@ -59,7 +59,7 @@ class Mesh:
         """Used and reserved micro-dollars of the organisation's limits, by window."""
         principal = principal_pb2.Principal(organisation=ORGANISATION, key_id="tests")
         request = budget_pb2.GetUsageRequest(principal=principal)
-        response = await self.budget_client.unary(_GET_USAGE, request, timeout_seconds=5)
+        response = await self.budget_client.unary(_GET_USAGE, request, timeout_seconds=60)
         return {
             money_pb2.BudgetWindow.Name(each.budget.window): (each.used, each.reserved)
             for each in response.states
@@ -76,7 +76,7 @@ class Mesh:
             scope=money_pb2.BUDGET_SCOPE_ORGANISATION, window=money_pb2.BUDGET_WINDOW_HOUR, limit=micro_usd
         )
         request = budget_pb2.PutBudgetRequest(organisation=ORGANISATION, budget=hour)
-        await self.budget_client.unary(_PUT_BUDGET, request, timeout_seconds=5)
+        await self.budget_client.unary(_PUT_BUDGET, request, timeout_seconds=60)
 
     async def settled(self) -> None:
         """Returns once no lease is open: what ends in the background has ended."""
@@ -219,7 +219,7 @@ def question(text: str, *, max_tokens: int = 64, temperature: float = 0, **field
 
 
 async def events(
-    mesh: Mesh, request: router_pb2.GenerateRequest, *, timeout_seconds: float = 30
+    mesh: Mesh, request: router_pb2.GenerateRequest, *, timeout_seconds: float = 60
 ) -> list[router_pb2.StreamGenerateResponse]:
     """Every event of a whole stream."""
     async with mesh.client.stream_generate(request, timeout_seconds=timeout_seconds) as stream:

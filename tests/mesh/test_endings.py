@@ -84,7 +84,7 @@ async def leave_after(mesh: Mesh, request: router_pb2.GenerateRequest, *, deltas
 
 async def test_a_deadline_in_mid_answer_says_so_and_carries_the_bill(redis_url: str) -> None:
     async with default_mesh(redis_url) as mesh:
-        error = await failed(mesh, question("[[tokens=1000]] [[pace=50]]", max_tokens=1_000), timeout_seconds=0.6)
+        error = await failed(mesh, question("[[tokens=1000]] [[pace=50]]", max_tokens=1_000), timeout_seconds=3)
         bill = await spent(mesh)
     assert error.reason is Reason.OUT_OF_TIME
     assert receipt(error).outcome == money_pb2.OUTCOME_DEADLINE

@@ -132,7 +132,7 @@ async def test_what_is_held_when_an_answer_breaks_off_is_not_delivered(redis_url
 
 
 async def read(mesh: Mesh, asked: router_pb2.GenerateRequest, *, into: list[str]) -> None:
-    async with mesh.client.stream_generate(asked, timeout_seconds=1) as stream:
+    async with mesh.client.stream_generate(asked, timeout_seconds=3) as stream:
         async for event in stream:
             into += event.delta.text
 

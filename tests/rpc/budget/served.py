@@ -102,7 +102,7 @@ class Served:
     keys: InMemoryKeys
 
     async def call(self, method: Method[Any, Answer], request: Any) -> Answer:
-        return await self.client.unary(method, request, timeout_seconds=5)
+        return await self.client.unary(method, request, timeout_seconds=60)
 
     async def refused(self, method: Method[Any, Any], request: Any, reason: Reason) -> TokenwayError:
         with pytest.raises(TokenwayError) as caught:
@@ -123,11 +123,19 @@ async def until(so: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def serving(folder: Path, *, redis_url: str | None = None, **config: Any) -> AsyncIterator[Served]:
-    """Over a ledger in memory, or in the Redis of that address."""
+async def serving(
+    folder: Path, *, redis_url: str | None = None, redis_timeout_seconds: float = 60, **config: Any
+) -> AsyncIterator[Served]:
+    """Over a ledger in memory, or in the Redis of that address: a machine that stands still makes it no outage."""
     recorded, clock, keys = recorded_runtime(service="budget"), ManualClock(), InMemoryKeys()
     ledger = InMemoryLedger(now_ms=lambda: int(clock.now() * 1000))
-    given = BudgetConfig(listen=f"unix:{folder}/budget.sock", redis_url=redis_url or "", drain_seconds=1, **config)
+    given = BudgetConfig(
+        listen=f"unix:{folder}/budget.sock",
+        redis_url=redis_url or "",
+        redis_timeout_seconds=redis_timeout_seconds,
+        drain_seconds=1,
+        **config,
+    )
     stores = (None, None, None) if redis_url else (ledger, InMemoryBookkeeper(ledger), keys)
     runtime = replace(recorded.runtime, clock=clock)
     async with serve(given, runtime=runtime, ledger=stores[0], bookkeeper=stores[1], keys=stores[2]) as server:

@@ -54,6 +54,7 @@ async def open_budget(folder: Path, redis_url: str, name: str = "0") -> AsyncIte
     async with serving(
         home,
         redis_url=redis_url,
+        redis_timeout_seconds=0.8,
         sweep_seconds=0.05,
         seed=Seed(limits=(("acme", Limit(Account(Scope.ORGANISATION), Window.TOTAL, LIMIT)),)),
         away_terms={"acme": AwayTerms(SHARE, Window.DAY)},

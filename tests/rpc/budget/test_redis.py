@@ -146,7 +146,7 @@ async def test_while_redis_is_away_nothing_is_spent_and_after_it_all_goes_on(
 async def test_a_frozen_redis_that_is_killed_and_started_again_answers_the_next_call(
     folder: Path, own_valkey: RedisServer
 ) -> None:
-    async with serving(folder, redis_url=own_valkey.url) as budget:
+    async with serving(folder, redis_url=own_valkey.url, redis_timeout_seconds=0.8) as budget:
         await budget.call(RESERVE, reserve())
         own_valkey.freeze()
         await budget.refused(EXTEND, extend(), Reason.BUDGET_UNAVAILABLE)
@@ -157,7 +157,7 @@ async def test_a_frozen_redis_that_is_killed_and_started_again_answers_the_next_
 
 
 async def test_a_frozen_redis_is_a_refusal_in_time(folder: Path, own_valkey: RedisServer) -> None:
-    async with serving(folder, redis_url=own_valkey.url) as budget:
+    async with serving(folder, redis_url=own_valkey.url, redis_timeout_seconds=0.8) as budget:
         await budget.call(RESERVE, reserve())
         own_valkey.freeze()
         began = time.monotonic()

@@ -123,6 +123,7 @@ async def serving(
     folder: Path,
     *,
     redis_url: str = "",
+    redis_timeout_seconds: float = 60,
     answers: AnswerStore | None = None,
     semantic: bool = False,
     tier: Tier = Tier.BALANCED,
@@ -133,7 +134,7 @@ async def serving(
     """A cache over answers in memory, over those that are given, or over a Redis.
 
     Its semantic tier has an encoder that counts words, and over a Redis an index that follows it, unless others are
-    given.
+    given. A machine that stands still makes Redis no outage.
     """
     clock, recorded = ManualClock(), recorded_runtime(service="cache")
     if index is None and not redis_url:
@@ -146,8 +147,9 @@ async def serving(
         metrics_listen="127.0.0.1:0",
         drain_seconds=1,
         redis_url=redis_url,
+        redis_timeout_seconds=redis_timeout_seconds,
         max_answer_bytes=max_answer_bytes,
-        semantic_seconds=5,
+        semantic_seconds=60,
         tiers={"acme": TierPolicy(tier, 0.05)} if semantic else {},
     )
     stores: dict[str, Any] = (

@@ -47,7 +47,7 @@ async def test_a_redis_that_dies_and_returns_is_used_again(own_valkey: RedisServ
 
 
 async def test_a_frozen_redis_is_given_up(own_valkey: RedisServer, folder: Path) -> None:
-    async with serving(folder, redis_url=own_valkey.url) as cache:
+    async with serving(folder, redis_url=own_valkey.url, redis_timeout_seconds=0.25) as cache:
         await cache.fill(header(), delta("Hi"), STOP)
         own_valkey.freeze()
         await refused(cache)
