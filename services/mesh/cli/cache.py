@@ -36,7 +36,7 @@ _MOST_COSINE = 1.0
     ),
 )
 def cache() -> None:
-    """See what the cache does, explain it, drop answers, and report wrong ones.
+    """Explain the cache, drop answers, report wrong ones.
 
     Needs an administrator's key, but for a report; the mesh's own is one.
     """
@@ -78,7 +78,7 @@ def stats(*, as_json: bool, **router: Any) -> None:
 def invalidate(
     *, everything: bool, model: str | None, revision: str, tag: str | None, as_json: bool, **router: Any
 ) -> None:
-    """Drop answers: all, those of a model or of one revision of it, or a label's.
+    """Drop answers: all, a model's, one revision's, or a label's.
 
     They are generated anew when they are asked for, also those that are being generated meanwhile: whoever asked before
     gets one of these, and nobody else. What the cache has learnt about wrong hits stays.
@@ -137,9 +137,10 @@ def explain(*, as_json: bool, state: Any, router: str | None, ca_file: Any, key_
 @json_option("One JSON object.")
 @router_options
 def report(*, request_id: str, as_json: bool, state: StateDirectory, **router: Any) -> None:
-    """Say that the cached answer to a request was wrong: it is evicted, and the cache learns from it.
+    """Say that the cached answer to a request was wrong.
 
-    Needs the key that asked, or an administrator's. For a day after the answer.
+    It is evicted, and the cache learns from it. Needs the key that asked, or an administrator's. For a day after the
+    answer.
     """
     wrong = wanted_request(request_id, state)
     evicted = asyncio.run(_report(place(state=state, **router), wrong))

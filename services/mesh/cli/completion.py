@@ -27,10 +27,10 @@ _INSTALLING = {
 @click.argument("shell", type=click.Choice(list(_INSTALLING)), help="Your shell.")
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the script that makes SHELL complete commands, options, and what the running mesh has.
+    """Print the script with which SHELL completes commands.
 
-    That is names of models, ids of keys, and ids of requests. The mesh is asked for 300 ms at most; where none
-    answers there is nothing to choose from, and never an error.
+    And options, and what the running mesh has: names of models, ids of keys, and ids of requests. The mesh is asked for
+    300 ms at most; where none answers there is nothing to choose from, and never an error.
     """
     kind = get_completion_class(shell)
     assert kind is not None  # noqa: S101 - a Choice of those that click has

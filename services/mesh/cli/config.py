@@ -39,7 +39,7 @@ def config() -> None:
 @click.argument("file", type=click.Path(path_type=Path), help="The configuration, in YAML.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: valid, mistakes.")
 def check(*, file: Path, as_json: bool) -> int:
-    """List every mistake in FILE with its line and column, as it would be with this environment."""
+    """List every mistake in FILE, with its line and column. As it would be with this environment."""
     if not as_json:
         click.echo(_summary(file, load(file)))
         return DONE
@@ -73,5 +73,5 @@ def _fields(mistake: PlacedMistake) -> dict[str, Any]:
 
 @config.command(examples=(("tokenway config schema > tokenway.schema.json", "the one in deploy/ is the same"),))
 def schema() -> None:
-    """Print the JSON schema, for editors that complete and check the file as it is written."""
+    """Print the JSON schema of a configuration. For editors that complete and check the file as it is written."""
     sys.stdout.write(json_schema())

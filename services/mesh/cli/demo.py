@@ -38,10 +38,11 @@ _CACHE_SECONDS = 2.0
     runs_the_mesh=True,
 )
 def demo() -> None:
-    """Start the mesh, ask it three questions, show receipts and a trace, stop it.
+    """Start the mesh, ask it three questions, and stop it again.
 
-    A real model answers, by vLLM on this machine's CPU. Ports and data are the demo's own and gone afterwards. It exits
-    with 0 only if everything behaved: the answer, the cache, the budget, the trace down into the engine.
+    Receipts and a trace are shown. A real model answers, by vLLM on this machine's CPU. Ports and data are the demo's
+    own and gone afterwards. It exits with 0 only if everything behaved: the answer, the cache, the budget, the trace
+    down into the engine.
     """
     key = new_api_key()
     settings = _with_demo_key(load(DEFAULT_CONFIGURATION, environment={}), key)

@@ -48,11 +48,12 @@ _STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.WRONG: "bold 
 @json_option("One JSON object: verdict, findings.")
 @state_dir_option
 def doctor(*, file: Path | None, state: StateDirectory, as_json: bool) -> int:
-    """Examine installation, configuration, ports, certificates, Redis, clock, models, GPUs, collector and mesh.
+    """Say what is wrong with a mesh, and what mends it.
 
-    Each finding is ok, a warning, wrong, or skipped for the reason that is said; with what is to be mended comes the
-    command or the line of the configuration that mends it. Nothing is changed. Everything is examined at once and each
-    thing within its time, 65 seconds for the slowest: nothing that hangs holds it.
+    Examined are installation, configuration, ports, certificates, Redis, clock, models, GPUs, collector and mesh. Each
+    finding is ok, a warning, wrong, or skipped for the reason that is said; with what is to be mended comes the command
+    or the line of the configuration that mends it. Nothing is changed. Everything is examined at once and each thing
+    within its time, 65 seconds for the slowest: nothing that hangs holds it.
     """
     admit = partial(
         admitted,

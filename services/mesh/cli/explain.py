@@ -44,7 +44,7 @@ def explain(
     as_json: bool,
     **question: Any,
 ) -> None:
-    """Say which model a question would go to, with every model's verdict. Generates nothing and costs nothing."""
+    """Say which model would answer, with every model's verdict. Generates nothing and costs nothing."""
     address = router_address(state, router=router, ca_file=ca_file, key_file=key_file)
     route = asyncio.run(_explain(address, Question(**question)))
     if as_json:

@@ -15,7 +15,7 @@ from services.mesh.cli.page import Page
 @click.argument("names", metavar="COMMAND", nargs=-1, help="The command's name, and its subcommand's.")
 @click.pass_context
 def help(ctx: click.Context, names: tuple[str, ...]) -> None:  # noqa: A001 - the command's name
-    """Show the page of a command; without one, what commands there are."""
+    """Show the page of a command, or which commands there are."""
     page = ctx.find_root()
     for name in names:
         group = page.command

@@ -89,9 +89,10 @@ def create(
     as_json: bool,
     **router: Any,
 ) -> None:
-    """Make the key ID and print it: this once, for only its hash is kept.
+    """Make the key ID and print it, this once.
 
-    ID is its public name in lists, budgets and receipts. It is never used twice, not even after the key is revoked.
+    Only its hash is kept. ID is its public name in lists, budgets and receipts. It is never used twice, not even after
+    the key is revoked.
     """
     named = Principal(key_id=key_id, user=user, team=team, role=KeyRole.Value(f"KEY_ROLE_{role.upper()}"))
     key = ApiKey(principal=named, allowed_models=models, expires_at=_timestamp(expires))
@@ -112,7 +113,7 @@ def create(
 )
 @admin_options
 def list_keys(*, as_json: bool, **router: Any) -> None:
-    """List the keys of your organisation, revoked ones included; never with their secrets."""
+    """List your organisation's keys, revoked ones included. Never with their secrets."""
     listed = ask(place(**router), lambda client: client.list_keys())
     if not as_json:
         print_table(_HEADINGS, [_row(each) for each in listed], console=Console())

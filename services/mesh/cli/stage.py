@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -81,7 +82,8 @@ class Stage:
         """The end."""
         self._waits_no_more()
         self._say(f"Everything stopped, {self._seconds().strip()} after the start.", "dim")
-        self._say('To keep a mesh running: tokenway up. To ask it: tokenway chat "Why is the sky blue?"')
+        # As it was called now: it need not be on the PATH.
+        self._say(f'To keep a mesh running: {sys.argv[0]} up. To ask it: {sys.argv[0]} chat "Why is the sky blue?"')
 
     def _say(self, text: str, style: str = "") -> None:
         self.console.print(Text(text, style=style), soft_wrap=True)

@@ -40,9 +40,10 @@ _BETWEEN_LOOKS_SECONDS = 0.1
 @json_option("One JSON object a line, one a span: parents first.")
 @state_dir_option
 def trace(*, request_id: str, state: StateDirectory, as_json: bool) -> None:
-    """Print the tree of a request: every span, who called whom, and how long each took.
+    """Print the tree of a request's spans.
 
-    Of the mesh on this machine, running or not; elsewhere Jaeger has the same spans.
+    Who called whom, and how long each took: of the mesh on this machine, running or not; elsewhere Jaeger has the same
+    spans.
     """
     wanted = wanted_request(request_id, state)
     trees = asyncio.run(trees_of(wanted, state.traces, until=is_whole, patience_seconds=_PATIENCE_SECONDS))

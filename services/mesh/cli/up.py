@@ -17,7 +17,8 @@ from services.mesh.cli.ending import DONE
 from services.mesh.cli.local_mesh import DEFAULT_CONFIGURATION, state_dir_option
 from services.mesh.cli.number import MOST_SECONDS, Number
 from services.mesh.cli.page import Page
-from services.mesh.errors import InterruptedMeshError
+from services.mesh.doctor.ports import Ports, listening
+from services.mesh.errors import InterruptedMeshError, MeshError
 from services.mesh.model.smollm2 import default_model_path
 from services.mesh.state_directory import RunningMesh, StateDirectory
 from services.mesh.supervisor import preflight
@@ -60,6 +61,9 @@ def up(*, file: Path | None, start_timeout: float, state: StateDirectory) -> Non
     """
     settings = load(file or DEFAULT_CONFIGURATION)
     preflight.check(settings, default_model=default_model_path(), encoder=encoder_folder())
+    # Before models load, which takes a minute and more.
+    for taken in Ports(addresses=dict(listening(settings)), state=state).held():
+        raise MeshError(f"{taken.subject}: {taken.says}; {taken.cure}")
     asyncio.run(_up(settings, state, start_seconds=start_timeout))
 
 

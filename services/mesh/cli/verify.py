@@ -30,11 +30,11 @@ _HEADINGS = ("sum", "kept", "by the ledger", "difference")
 )
 @admin_options
 def verify(*, as_json: bool, **router: Any) -> None:
-    """Recompute every sum that your organisation's limits rest on, while requests go on, and change nothing.
+    """Recompute every sum from the ledger, and change nothing.
 
-    What each key, user, team and the organisation have spent and reserved of money, requests and tokens, and what is
-    kept of each day, is held against the receipts of the ledger, the sums of those that are no longer kept, and the
-    reservations that are open. Needs an administrator's key.
+    Requests go on meanwhile. What each key, user, team and the organisation have spent and reserved of money, requests
+    and tokens, and what is kept of each day, is held against the receipts of the ledger, the sums of those that are no
+    longer kept, and the reservations that are open. Needs an administrator's key.
     """
     findings = ask(place(**router), _findings)
     differences = [each.difference for each in findings if each.HasField("difference")]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from libs.address import is_local, unix_socket_in_use
 from services.mesh.doctor.check import InThread
-from services.mesh.doctor.finding import Finding, ok, skipped, wrong
+from services.mesh.doctor.finding import Finding, Verdict, ok, skipped, wrong
 from services.mesh.doctor.patient import Patient
 from services.mesh.doctor.port_holder import holder_of
 from services.mesh.state_directory import StateDirectory
@@ -24,11 +24,11 @@ _FIRST_UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 def check(patient: Patient) -> InThread:
-    addresses = dict(_listening(patient.settings)) if patient.settings else {}
+    addresses = dict(listening(patient.settings)) if patient.settings else {}
     return InThread(Ports(addresses=addresses, state=patient.state))
 
 
-def _listening(settings: Settings) -> Iterator[tuple[str, str]]:
+def listening(settings: Settings) -> Iterator[tuple[str, str]]:
     """What the file fixes; the rest goes to free ports, and to sockets in a new folder."""
     services = settings.services
     yield "services.router.listen", services.router.listen
@@ -61,6 +61,13 @@ class Ports:
             yield skipped("addresses", "the configuration fixes none: the kernel gives free ones")
         for field, address in fixed.items():
             yield self._socket(field, address) if address.startswith("unix:") else self._port(field, address)
+
+    def held(self) -> Iterator[Finding]:
+        """Those on which somebody else listens: no mesh can start beside that."""
+        for field, address in self.addresses.items():
+            if not (_is_free_choice(address) or address.startswith("unix:")) and _is_held(address):
+                finding = self._held(field, address, int(address.rpartition(":")[2]))
+                yield from (finding,) if finding.verdict is Verdict.WRONG else ()
 
     def _socket(self, field: str, address: str) -> Finding:
         path = Path(address.removeprefix("unix:").removeprefix("//"))
@@ -110,6 +117,14 @@ class Ports:
 
 def _is_free_choice(address: str) -> bool:
     return not address.startswith("unix:") and int(address.rpartition(":")[2]) == 0
+
+
+def _is_held(address: str) -> bool:
+    try:
+        _bind(address)
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
+    return False
 
 
 def _bind(address: str) -> None:

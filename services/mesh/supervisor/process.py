@@ -105,7 +105,9 @@ class ChildProcess:
 
     def _failure(self) -> ServiceFailedError:
         """Why it ended, by its own last words."""
-        code, cause = self._process.returncode or 0, log.last_words(self.log_path)
+        code = self._process.returncode or 0
+        # What was killed had no time to say why: whatever stands last in its log is about something else.
+        cause = log.last_words(self.log_path) if code >= 0 else ""
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         verb = "ended" if self._address.done() else "could not start"
         if cause:

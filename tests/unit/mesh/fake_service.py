@@ -18,6 +18,7 @@ def main(behaviour: str, name: str, address: str, record: str) -> None:
     if behaviour == "fails":
         sys.exit(f"{name}: cannot listen on {address}: is the port in use?")
     if behaviour == "is killed":
+        sys.stderr.write("warnings.warn('of something else')\n")
         signal.raise_signal(signal.SIGKILL)
     if behaviour == "fails with a traceback of ours":
         sys.stderr.write('{"event": "unexpected error", "level": "error"}\n')

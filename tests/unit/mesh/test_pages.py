@@ -32,6 +32,14 @@ def walked(command: click.Command, name: str = "tokenway") -> Iterator[tuple[str
 COMMANDS = dict(walked(tokenway))
 
 
+@pytest.mark.parametrize("name", [name for name, each in COMMANDS.items() if isinstance(each, click.Group)])
+def test_no_summary_is_cut_on_a_terminal_of_80_columns(name: str) -> None:
+    shown = CliRunner().invoke(tokenway, [*name.split()[1:], "--help"], prog_name="tokenway", terminal_width=78)
+    commands = shown.output.partition("\nCommands:\n")[2].partition("\n\n")[0]
+    assert commands
+    assert "..." not in commands
+
+
 def page(name: str) -> str:
     shown = CliRunner().invoke(tokenway, [*name.split()[1:], "--help"], prog_name="tokenway")
     assert shown.exit_code == 0

@@ -144,8 +144,9 @@ async def test_a_service_that_says_nothing_is_named_with_the_end_of_its_log(stag
 
 async def test_a_service_that_is_killed_is_named_with_the_signal(stage: Stage) -> None:
     stage.behaviours["router"] = "is killed"
-    with pytest.raises(ServiceFailedError, match=r"^router could not start \(killed by SIGKILL\)"):
+    with pytest.raises(ServiceFailedError, match=r"^router could not start \(killed by SIGKILL\); the end") as failed:
         await stage.run(nothing)
+    assert "warnings.warn" not in str(failed.value), "what stood last in its log is not why"
 
 
 async def test_a_service_that_is_never_ready_ends_the_wait(stage: Stage) -> None:
