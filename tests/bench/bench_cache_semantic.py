@@ -22,6 +22,7 @@ import structlog
 import uvloop
 
 from libs.clock import SystemClock
+from libs.rpc.client import Client
 from libs.testing.runtime import recorded_runtime
 from libs.testing.valkey import RedisServer, valkey_binary
 from services.cache.adapters.faiss_index import FaissIndex
@@ -139,12 +140,20 @@ async def call(folder: str, lookups: int) -> None:
     client = recorded_runtime().runtime.client(f"unix:{folder}/cache.sock", service="cache")
     hits = 0
     for text in islice(wordings(), lookups):
-        asked = pb.LookupRequest(question=question(text), tier=Tier.BALANCED)
-        async with client.stream(LOOKUP, asked) as stream:
-            found = [event.found.verdict async for event in stream if event.HasField("found")]
-        hits += found[-1] == pb.VERDICT_HIT
+        asked = pb.LookupRequest(question=question(text), tier=Tier.BALANCED, single_flight=True)
+        hits += await _verdict(client, asked) == pb.VERDICT_HIT
     print(hits)
     await client.close()
+
+
+async def _verdict(client: Client, asked: pb.LookupRequest) -> int:
+    """The last one. Who is made a leader gives the lead back."""
+    async with client.stream(LOOKUP, asked) as stream:
+        async for event in stream:
+            if not event.found.semantic_pending:
+                verdict: int = event.found.verdict
+                return verdict
+    raise RuntimeError("no verdict")
 
 
 if __name__ == "__main__":
