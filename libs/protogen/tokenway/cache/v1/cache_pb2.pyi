@@ -756,7 +756,7 @@ class GetStatsResponse(_message.Message):
     fills: _builtins.int
     """Answers stored."""
     bypassed: _builtins.int
-    """Questions that may not be cached."""
+    """Questions that may not be cached, and such as were to be generated anew."""
     estimated_wrong_share: _builtins.float
     """The estimated share of wrong answers among semantic hits."""
     wrong_share_upper_bound: _builtins.float
