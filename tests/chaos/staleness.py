@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,6 +24,8 @@ WORDS = 20
 PACE = 20
 _DEADLINE_SECONDS = 15.0
 _BETWEEN_DROPS_SECONDS = 0.3
+# Of the drops of one question, where somebody got a stored answer to it.
+_REPORTED = 0.5
 _BETWEEN_STRIKES_SECONDS = 1.0
 _PAUSE_SECONDS = 1.0
 
@@ -58,6 +61,8 @@ class Staleness:
     answers: list[Answer] = field(default_factory=list)
     endings: Counter[str] = field(default_factory=Counter)
     strikes: Counter[str] = field(default_factory=Counter)
+    # Of each question a request that got a stored answer.
+    hits: dict[int, str] = field(default_factory=dict)
     mixed: int = 0
     cut: int = 0
 
@@ -116,7 +121,9 @@ async def _ask(stampede: Stampede, found: Staleness, place: int, ends_at: float)
             found.endings[error.reason] += 1
             continue
         words = text(answer).split()
-        verdict = router_pb2.CacheVerdict.Name(answer[0].started.cache_verdict)
+        if (started := answer[0].started).cache_verdict == router_pb2.CACHE_VERDICT_HIT:
+            found.hits[number] = started.request_id
+        verdict = router_pb2.CacheVerdict.Name(started.cache_verdict)
         found.endings[verdict.removeprefix("CACHE_VERDICT_")] += 1
         found.mixed += len(set(words)) > 1
         found.cut += len(words) < WORDS
@@ -132,18 +139,25 @@ def _question(number: int) -> router_pb2.GenerateRequest:
 
 async def _drop(stampede: Stampede, found: Staleness) -> None:
     await asyncio.sleep(stampede.lot.uniform(0, 2 * _BETWEEN_DROPS_SECONDS))
-    number = stampede.lot.choice([None, *range(QUESTIONS)])
-    request = admin_pb2.InvalidateCacheRequest(tag=f"number={number}")
-    if number is None:
-        request = stampede.lot.choice(
-            [admin_pb2.InvalidateCacheRequest(all=True), admin_pb2.InvalidateCacheRequest(model="small")]
-        )
+    number, dropped = stampede.lot.choice([None, *range(QUESTIONS)]), True
     sent_at = time.monotonic_ns()
     try:
-        await stampede.lot.choice(stampede.admins).invalidate_cache(request)
+        if number in found.hits and stampede.lot.random() < _REPORTED:
+            client = stampede.lot.choice(stampede.clients)
+            dropped = await client.report_bad_hit(found.hits.pop(number), timeout_seconds=_DEADLINE_SECONDS)
+        else:
+            await stampede.lot.choice(stampede.admins).invalidate_cache(_invalidation(number, stampede.lot))
     except TokenwayError:
         return  # nobody was told that it is done
-    found.drops.append(Drop(number, sent_at, time.monotonic_ns()))
+    if dropped:
+        found.drops.append(Drop(number, sent_at, time.monotonic_ns()))
+
+
+def _invalidation(number: int | None, lot: random.Random) -> admin_pb2.InvalidateCacheRequest:
+    if number is not None:
+        return admin_pb2.InvalidateCacheRequest(tag=f"number={number}")
+    everything = ({"all": True}, {"model": "small"}, {"model": "small", "model_revision": "1"})
+    return admin_pb2.InvalidateCacheRequest(**lot.choice(everything))
 
 
 async def _strike(stampede: Stampede, found: Staleness) -> None:
