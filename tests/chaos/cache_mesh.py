@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from libs.settings import schema
-from libs.testing.runtime import MESH_TOKEN
-from services.mesh.supervisor.plan import as_yaml
-from tests.chaos.mesh import started
+from tests.chaos.mesh import process_of, running, started
 from tests.chaos.splice import splice
 from tests.mesh.in_process import ADMIN_KEY, model, organisations, settings, with_admin
 from tests.mesh.processes import Process
@@ -62,11 +58,7 @@ class CacheMesh:
         return {json.loads(line)["request_id"] for line in self._made.read_text().splitlines()}
 
     def process(self, name: str, module: str, *options: str) -> Process:
-        """With a file of settings of its own."""
-        file = self._folder / f"{name}.yaml"
-        file.write_text(as_yaml(self._settings(name)))
-        environment = {**os.environ, "TOKENWAY_MESH_TOKEN": MESH_TOKEN, "GRPC_ENABLE_FORK_SUPPORT": "false"}
-        return Process(name, (sys.executable, "-m", module, "--config", str(file), *options), environment)
+        return process_of(self._folder, name, module, self._settings(name), *options)
 
     async def kill(self, name: str) -> None:
         """It is started again at once."""
@@ -125,15 +117,5 @@ async def cache_mesh(
     async with AsyncExitStack() as stack:
         sockets = [mesh.socket(each) for each in CACHES]
         await stack.enter_async_context(splice(mesh.socket("cache"), sockets, lot=random.Random(seed)))
-        for each in made:
-            mesh.processes[each.name] = each
-            stack.push_async_callback(_ended, each)
-        async with asyncio.TaskGroup() as starting:
-            for each in made:
-                starting.create_task(started(each))
+        mesh.processes = await stack.enter_async_context(running(made))
         yield mesh
-
-
-async def _ended(process: Process) -> None:
-    if process.running is not None:
-        await process.stop()

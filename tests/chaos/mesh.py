@@ -41,12 +41,7 @@ class Mesh:
         return f"unix:{self.folder}/{name}.sock"
 
     def process(self, name: str, module: str, given: schema.Settings, *options: str) -> Process:
-        """With a file of settings of its own."""
-        file = self.folder / f"{name}.yaml"
-        file.write_text(as_yaml(given))
-        environment = {**os.environ, "TOKENWAY_MESH_TOKEN": MESH_TOKEN, "GRPC_ENABLE_FORK_SUPPORT": "false"}
-        command = (sys.executable, "-m", module, "--config", str(file), *options)
-        return Process(name, command, environment)
+        return process_of(self.folder, name, module, given, *options)
 
     def settings(self, redis_url: str, organisations: Sequence[schema.Organisation], **leases: Any) -> schema.Settings:
         """Of all; the processes differ in where they listen."""
@@ -112,13 +107,28 @@ async def chaos_mesh(
     made += [mesh.process(name, "services.router", _listening(given, "router", mesh.address(name))) for name in ROUTERS]
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(balancer(mesh.address("budget"), list(map(mesh.address, BUDGETS)), seed=seed))
+        mesh.processes = await stack.enter_async_context(running(made))
+        yield mesh
+
+
+def process_of(folder: Path, name: str, module: str, given: schema.Settings, *options: str) -> Process:
+    """With a file of settings of its own."""
+    file = folder / f"{name}.yaml"
+    file.write_text(as_yaml(given))
+    environment = {**os.environ, "TOKENWAY_MESH_TOKEN": MESH_TOKEN, "GRPC_ENABLE_FORK_SUPPORT": "false"}
+    return Process(name, (sys.executable, "-m", module, "--config", str(file), *options), environment)
+
+
+@asynccontextmanager
+async def running(made: Sequence[Process]) -> AsyncIterator[dict[str, Process]]:
+    """All of them by name while the block runs; the last one is asked to end first."""
+    async with AsyncExitStack() as stack:
         for each in made:
-            mesh.processes[each.name] = each
-            stack.push_async_callback(_ended, each)
+            stack.push_async_callback(each.stop)
         async with asyncio.TaskGroup() as starting:
             for each in made:
                 starting.create_task(started(each))
-        yield mesh
+        yield {each.name: each for each in made}
 
 
 async def started(process: Process) -> None:
@@ -130,11 +140,6 @@ async def started(process: Process) -> None:
         except RuntimeError:
             if not left:
                 raise
-
-
-async def _ended(process: Process) -> None:
-    if process.running is not None:
-        await process.stop()
 
 
 def _listening(given: schema.Settings, service: str, address: str) -> schema.Settings:
