@@ -37,7 +37,9 @@ ADMIN_KEY = "tw_key-of-the-administrator"
 ORGANISATION = "acme"
 # How long services wait for Redis and the budget where a machine may stand still: what takes seconds is no outage.
 PATIENCE: dict[str, Any] = {"redis_timeout_seconds": 60.0}
-ROUTERS_PATIENCE: dict[str, Any] = {**PATIENCE, "budget_timeout_seconds": 60.0}
+# A budget whose Redis is away says so by itself.
+PATIENCE_WITH_THE_BUDGET: dict[str, Any] = {"budget_timeout_seconds": 60.0}
+ROUTERS_PATIENCE = PATIENCE | PATIENCE_WITH_THE_BUDGET
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ async def running(given: schema.Settings, *, patient: bool = True) -> AsyncItera
 @asynccontextmanager
 async def _running(given: schema.Settings, *, patient: bool) -> AsyncIterator[Mesh]:
     everything = recorded_runtime(service="tests")
-    patience, routers_patience = (PATIENCE, ROUTERS_PATIENCE) if patient else ({}, {})
+    patience = PATIENCE if patient else {}
     async with AsyncExitStack() as stack:
         servers: dict[str, RpcServer] = {}
         metrics = {name: everything.beside(name) for name in ("budget", "cache", "router")}
@@ -190,7 +192,7 @@ async def _running(given: schema.Settings, *, patient: bool) -> AsyncIterator[Me
                 metrics[name] = everything.beside("inference")
                 config = InferenceConfig.from_settings(given, model=each.name, replica=str(replica))
                 servers[name] = await stack.enter_async_context(inference.serve(config, runtime=metrics[name].runtime))
-        router_config = replace(RouterConfig.from_settings(given), **routers_patience)
+        router_config = replace(RouterConfig.from_settings(given), **patience, **PATIENCE_WITH_THE_BUDGET)
         servers["router"] = await stack.enter_async_context(
             router.serve(router_config, runtime=metrics["router"].runtime)
         )

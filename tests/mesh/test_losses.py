@@ -22,6 +22,7 @@ from services.router.config import RouterConfig
 from services.router.server import serve
 from tests.mesh.in_process import (
     KEY,
+    ROUTERS_PATIENCE,
     Mesh,
     default_mesh,
     events,
@@ -182,7 +183,7 @@ async def test_a_stream_that_outlasts_the_drain_is_settled_before_the_router_is_
         given = settings(Path(name), redis_url)
         async with running(given) as mesh:
             listen = f"unix:{name}/second.sock"
-            config = replace(RouterConfig.from_settings(given), listen=listen, drain_seconds=0.2)
+            config = replace(RouterConfig.from_settings(given), listen=listen, drain_seconds=0.2, **ROUTERS_PATIENCE)
             async with (
                 AsyncExitStack() as stack,
                 connected(RouterAddress(listen, KEY)) as client,
@@ -193,4 +194,4 @@ async def test_a_stream_that_outlasts_the_drain_is_settled_before_the_router_is_
                     await stack.aclose()
                     assert await mesh.reserved() == 0
             used, _ = (await mesh.money())["BUDGET_WINDOW_DAY"]
-    assert 0 < used < 100 * 10, "what was delivered until then"
+    assert 0 < used < 500 * 10, "what was delivered until then"
