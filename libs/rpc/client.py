@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -31,11 +31,25 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 _TIMER_SECONDS = 0.002
 
 
-class Stream(Generic[Response]):
-    """The messages of a streamed answer, and the span of the call that brings them."""
+async def _no_trailers() -> Mapping[str, str | bytes]:
+    return {}
 
-    def __init__(self, *, messages: AsyncIterator[Response], span: Span) -> None:
+
+class Stream(Generic[Response]):
+    """The messages of a streamed answer, and the span of the call that brings them.
+
+    `trailers` waits for what stands after the last message, so it is to be asked once that was read.
+    """
+
+    def __init__(
+        self,
+        *,
+        messages: AsyncIterator[Response],
+        span: Span,
+        trailers: Callable[[], Awaitable[Mapping[str, str | bytes]]] = _no_trailers,
+    ) -> None:
         self.span = span
+        self.trailers = trailers
         self._messages = messages
 
     def __aiter__(self) -> AsyncIterator[Response]:
@@ -117,9 +131,13 @@ class Client:
         """An answer in messages. Leaving the block early cancels the call, down to whoever works for it."""
         with self._call(method, span_name, attributes) as call:
             rpc = self._start(method, request, call.span, self._timeout(timeout_seconds))
+
+            async def trailers() -> Mapping[str, str | bytes]:
+                return dict(await rpc.trailing_metadata() or ())
+
             try:
                 async with aclosing(self._messages(rpc, call)) as messages:
-                    yield Stream(messages=messages, span=call.span)
+                    yield Stream(messages=messages, span=call.span, trailers=trailers)
                 await self._left(rpc, call)
             finally:
                 rpc.cancel()

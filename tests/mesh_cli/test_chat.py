@@ -46,6 +46,21 @@ def test_json_is_one_object_a_line_the_receipt_last(mesh: Tokenway) -> None:
     assert cached["finished"]["receipt"]["cost_micro_usd"] == "0"
 
 
+def test_why_an_answer_is_made_anew_each_time_is_said(mesh: Tokenway) -> None:
+    warm = [mesh.run("chat", "--temperature", "1", "warm").stderr for _ in range(2)]
+    assert all(each.startswith("not cached: temperature above 0 · small · ") for each in warm)
+    assert "not cached" not in mesh.run("chat", "cold").stderr
+    assert "not cached" not in mesh.run("chat", "--no-cache", "--temperature", "1", "warm").stderr
+
+
+def test_soft_limits_that_are_passed_are_said(mesh: Tokenway) -> None:
+    mesh.run("budget", "set", "key:local", "total", "0", "--soft")
+    said = mesh.run("chat", "--no-cache", "hi").stderr
+    mesh.run("budget", "delete", "key:local", "total", "--soft")
+    assert re.search(r"^warning: soft limits are passed: key:local money/total \$0\.\d+ of \$0$", said, re.MULTILINE)
+    assert "soft" not in mesh.run("chat", "--no-cache", "hi").stderr
+
+
 def test_a_question_may_be_piped_in(mesh: Tokenway) -> None:
     asked = mesh.run("chat", "piped").stdout
     assert mesh.run("chat", "-", given="piped").stdout == asked

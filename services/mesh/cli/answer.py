@@ -15,7 +15,7 @@ from rich.text import Text
 from services.mesh.cli.json_output import print_json
 from services.mesh.cli.receipt import in_one_line
 from tokenway.client import Stream
-from tokenway.router.v1.router_pb2 import Finished, StreamGenerateResponse
+from tokenway.router.v1.router_pb2 import CACHE_VERDICT_BYPASSED, Finished, StreamGenerateResponse
 
 
 class Answer(Protocol):
@@ -29,19 +29,24 @@ class Answer(Protocol):
 class TextAnswer:
     """The text as it comes, then the receipt."""
 
-    def __init__(self, *, show_receipt: Callable[[Finished], None]) -> None:
+    def __init__(self, *, show_receipt: Callable[[Finished, str], None], why_bypassed: str = "") -> None:
+        """`show_receipt` gets `why_bypassed` with the receipt of an answer for which the cache was not asked."""
         self._show_receipt = show_receipt
+        self._why_bypassed = why_bypassed
+        self._note = ""
         self._is_terminal = sys.stdout.isatty()
         self._ends_with_newline = True
 
     def show(self, event: StreamGenerateResponse) -> None:
+        if event.started.cache_verdict == CACHE_VERDICT_BYPASSED:
+            self._note = self._why_bypassed
         if text := "".join(event.delta.text):
             sys.stdout.write(without_controls(text) if self._is_terminal else text)
             sys.stdout.flush()
             self._ends_with_newline = text.endswith("\n")
         if event.HasField("finished"):
             self.end()
-            self._show_receipt(event.finished)
+            self._show_receipt(event.finished, self._note)
 
     def end(self) -> None:
         """Ends the line: what comes below is not the model's."""
@@ -63,9 +68,9 @@ class JsonAnswer:
     def end(self) -> None: ...
 
 
-def receipt_beside_text(finished: Finished) -> None:
+def receipt_beside_text(finished: Finished, note: str) -> None:
     """Below the text on a terminal; on standard error where the text is piped on."""
-    line = in_one_line(finished)
+    line = in_one_line(finished, note=note)
     if sys.stdout.isatty():
         Console().print(Text(line, style="dim"))
     else:

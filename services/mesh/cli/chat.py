@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from libs.errors import Reason, TokenwayError
+from libs.money import usd
 from services.mesh.cli.answer import Answer, JsonAnswer, TextAnswer, receipt_beside_text, shown
 from services.mesh.cli.ending import request_id
 from services.mesh.cli.json_output import json_option
@@ -20,6 +22,8 @@ from services.mesh.client.router import RouterAddress, connected
 from services.mesh.state_directory import StateDirectory
 from tokenway.client import Stream
 from tokenway.router.v1.router_pb2 import StreamGenerateResponse
+
+_MONEY = re.compile(r"( money/\w+ )(\d+)/(\d+)")
 
 
 @click.command(
@@ -51,12 +55,14 @@ def chat(
 ) -> None:
     """Ask a question; the answer streams. Without --model the mesh takes the cheapest that qualifies."""
     address = router_address(state, router=router, ca_file=ca_file, key_file=key_file)
-    answer = Remembered(JsonAnswer() if as_json else TextAnswer(show_receipt=receipt_beside_text), state)
+    asked = Question(**question)
+    text = TextAnswer(show_receipt=receipt_beside_text, why_bypassed=asked.why_bypassed)
+    answer = Remembered(JsonAnswer() if as_json else text, state)
     try:
-        asyncio.run(_chat(address, Question(**question), answer, timeout_seconds=timeout))
+        asyncio.run(_chat(address, asked, answer, timeout_seconds=timeout))
     except TokenwayError as error:
-        if asked := request_id(error):
-            state.remember_request(asked)
+        if refused := request_id(error):
+            state.remember_request(refused)
         raise
     except KeyboardInterrupt:
         if not answer.request_id:
@@ -89,3 +95,10 @@ async def _chat(address: RouterAddress, question: Question, answer: Answer, *, t
         Stream(router.stream_generate(question.message(), timeout_seconds=timeout_seconds)) as stream,
     ):
         await shown(stream, answer)
+    if stream.soft_limits:
+        click.echo(f"warning: soft limits are passed: {_in_dollars(stream.soft_limits)}", err=True)
+
+
+def _in_dollars(limits: str) -> str:
+    """`key:ci money/day 2500000/1000000`: micro-dollars, as a trailer has them."""
+    return _MONEY.sub(lambda found: f"{found[1]}{usd(int(found[2]))} of {usd(int(found[3]))}", limits)

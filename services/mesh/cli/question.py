@@ -35,6 +35,11 @@ class Question:
     max_cost: float | None = None
     min_context: int | None = None
 
+    @property
+    def why_bypassed(self) -> str:
+        """Why the cache was not asked, if it was not."""
+        return "not cached: temperature above 0" if self.temperature > 0 and not self.no_cache else ""
+
     def message(self) -> GenerateRequest:
         """The request. What was not given stays absent, so that the mesh's defaults hold."""
         said = [(generation_pb2.ROLE_SYSTEM, self.system)] if self.system else []

@@ -19,9 +19,9 @@ _CUT: dict[int, str] = {
 }
 
 
-def in_one_line(finished: Finished) -> str:
+def in_one_line(finished: Finished, *, note: str = "") -> str:
     """Model, tokens, money, time to the first token, why this model, the request's id; what is unusual stands first."""
-    return " · ".join(_parts(finished.receipt, finished.finish_reason))
+    return " · ".join(each for each in (note, *_parts(finished.receipt, finished.finish_reason)) if each)
 
 
 def _parts(receipt: Receipt, reason: int) -> Iterator[str]:

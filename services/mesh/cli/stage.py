@@ -63,9 +63,9 @@ class Stage:
         """A question."""
         self._say(f"> {question}", "cyan")
 
-    def receipt(self, finished: Finished) -> None:
+    def receipt(self, finished: Finished, note: str = "") -> None:
         """What the answer took, and cost."""
-        self._say(in_one_line(finished), "dim")
+        self._say(in_one_line(finished, note=note), "dim")
 
     def refused(self, error: TokenwayError) -> None:
         """An error, which is what was wanted; and of a budget, what it says to programs."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Self
 
 from libs.errors import Reason, TokenwayError
+from libs.rpc.call import SOFT_LIMITS_KEY
 from libs.rpc.client import Stream as Messages
 from libs.rpc.collect import Collected
 from tokenway.client.answer import Answer
@@ -26,7 +26,8 @@ class Stream:
     def __init__(self, opening: AbstractAsyncContextManager[Messages[StreamGenerateResponse]]) -> None:
         self._opening = opening
         self._open = AsyncExitStack()
-        self._messages: AsyncIterator[StreamGenerateResponse] | None = None
+        self._opened: Messages[StreamGenerateResponse] | None = None
+        self._soft_limits = ""
         self._collected = Collected()
         self._finished = False
 
@@ -70,11 +71,20 @@ class Stream:
         """Of the answer, once the loop has ended by itself."""
         return self.answer.receipt
 
+    @property
+    def soft_limits(self) -> str:
+        """The soft limits that stand passed, once the loop has ended by itself: `team:ops requests/minute 61/60`.
+
+        Money is in micro-dollars. Empty where there are none.
+        """
+        return self._soft_limits
+
     async def _next(self) -> StreamGenerateResponse | None:
-        if self._messages is None:
-            self._messages = aiter(await self._open.enter_async_context(self._opening))
-        event = await anext(self._messages, None)
+        if self._opened is None:
+            self._opened = await self._open.enter_async_context(self._opening)
+        event = await anext(aiter(self._opened), None)
         if event is None:
+            self._soft_limits = str((await self._opened.trailers()).get(SOFT_LIMITS_KEY, ""))
             await self._open.aclose()
             if not self._finished:
                 raise TokenwayError(Reason.STREAM_BROKEN, "the answer broke off: its stream ended without a last event")
