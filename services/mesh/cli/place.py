@@ -48,8 +48,10 @@ def router_address(
     state: StateDirectory, *, router: str | None, ca_file: Path | None, key_file: Path | None
 ) -> RouterAddress:
     """The router that is meant: the one named, else the mesh of this machine. MeshError when neither is there."""
+    if router == "":
+        raise click.UsageError("--router is empty: give HOST:PORT, or leave it out for the mesh that runs here")
     key = _given_key(key_file)
-    if router is not None:
+    if router:
         if not key:  # the local key is not sent to anybody but the local mesh
             raise TokenwayError(Reason.KEY_MISSING, "no key: set TOKENWAY_API_KEY or give --key-file")
         # In plaintext a key never leaves this machine.

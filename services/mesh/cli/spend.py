@@ -106,9 +106,9 @@ def spend(
 ) -> None:
     """Show what your organisation has spent, and on what.
 
-    Requests that have ended, their tokens, and dollars. Days are in UTC; the mesh keeps 400. Of the dollars, `presumed`
-    was booked for routers that fell silent, and `estimated` was counted by a router, for want of an engine's word.
-    Needs an administrator's key.
+    Requests that were generated (answers from the cache cost nothing, and are none here), their tokens, dollars. Days
+    are in UTC; the mesh keeps 400. Of the dollars, `presumed` was booked for routers that fell silent, and `estimated`
+    was counted by a router, for want of an engine's word. Needs an administrator's key.
     """
     if as_csv and as_json:
         raise click.UsageError("give --csv or --json, not both")

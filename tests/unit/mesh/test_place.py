@@ -90,7 +90,8 @@ def test_an_empty_router_is_not_the_one_of_this_machine(state: StateDirectory, m
     monkeypatch.setenv("TOKENWAY_API_KEY", "any")
     with state.owned():
         state.announce(RunningMesh(router="127.0.0.1:7"))
-        assert meant(state, router="").address == ""
+        with pytest.raises(click.UsageError, match="--router is empty"):
+            meant(state, router="")
 
 
 def test_tls_that_is_asked_for_is_never_left_out_in_silence(state: StateDirectory, tmp_path: Path) -> None:
