@@ -70,6 +70,11 @@ class InMemoryAnswers:
                 self._index.remove(each)
         return sum(self._lives(self._answers.pop(key)) for key in selected)
 
+    async def join(self, key: AnswerKey, family: bytes) -> None:
+        self._fail_if_away()
+        if key in self._answers and self._index is not None:
+            self._index.join(key, family)
+
     async def evict(self, key: AnswerKey) -> bool:
         self._fail_if_away()
         self._note(key.organisation, key)

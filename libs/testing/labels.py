@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from services.cache.domain.calibration import NOTHING_IS_NEAR, Label, Learnt
+from services.cache.domain.calibration import NOTHING_IS_NEAR, Label, Learnt, Measure
 
 
 class InMemoryLabels:
@@ -13,22 +13,22 @@ class InMemoryLabels:
     def __init__(self) -> None:
         self.error: Exception | None = None
         self.reads = 0
-        self._tallies: defaultdict[str, Counter[Label]] = defaultdict(Counter)
-        self._proven: dict[tuple[str, float], float] = {}
+        self._tallies: defaultdict[tuple[str, Measure], Counter[Label]] = defaultdict(Counter)
+        self._proven: dict[tuple[str, Measure, float], float] = {}
 
-    async def add(self, organisation: str, label: Label) -> None:
+    async def add(self, organisation: str, measure: Measure, label: Label) -> None:
         self._fail_if_away()
-        self._tallies[organisation][label] += 1
+        self._tallies[organisation, measure][label] += 1
 
-    async def prove(self, organisation: str, threshold: float, *, wrong_share: float) -> None:
+    async def prove(self, organisation: str, measure: Measure, threshold: float, *, wrong_share: float) -> None:
         self._fail_if_away()
-        self._proven[organisation, wrong_share] = threshold
+        self._proven[organisation, measure, wrong_share] = threshold
 
-    async def learnt(self, organisation: str, *, wrong_share: float) -> Learnt:
+    async def learnt(self, organisation: str, measure: Measure, *, wrong_share: float) -> Learnt:
         self._fail_if_away()
         self.reads += 1
-        proven = self._proven.get((organisation, wrong_share), NOTHING_IS_NEAR)
-        return Learnt(dict(self._tallies[organisation]), proven)
+        proven = self._proven.get((organisation, measure, wrong_share), NOTHING_IS_NEAR)
+        return Learnt(dict(self._tallies[organisation, measure]), proven)
 
     def _fail_if_away(self) -> None:
         if self.error is not None:

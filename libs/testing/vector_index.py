@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
+from dataclasses import replace
 
 from libs.clock import Clock
 from services.cache.domain.key import AnswerKey
@@ -29,6 +30,10 @@ class InMemoryIndex:
         del self._entries[evicted]
         return evicted
 
+    def join(self, key: AnswerKey, family: bytes) -> None:
+        if key in self._entries:
+            self._entries[key] = replace(self._entries[key], family=family)
+
     def remove(self, key: AnswerKey) -> None:
         self._entries.pop(key, None)
 
@@ -41,7 +46,7 @@ class InMemoryIndex:
             for each in self._entries.values()
             if (each.key.organisation, each.partition) == (organisation, partition) and self._lives(each)
         ]
-        near = (Near(each.key, _cosine(each.vector, vector)) for each in within)
+        near = (Near(each.key, _cosine(each.vector, vector), each.family or each.own_family) for each in within)
         return sorted(near, key=lambda each: -each.similarity)[:limit]
 
     def __len__(self) -> int:

@@ -141,7 +141,7 @@ def _servicer(
                 chance=random.Random().random,  # noqa: S311 # spreads expiry; nothing secret
                 max_answer_bytes=config.max_answer_bytes,
                 meanings=meanings,
-                labelling=_labelling(near, semantic, background, runtime.clock) if near and semantic else None,
+                labelling=_labelling(near, semantic, answers, background, runtime.clock) if near and semantic else None,
             ),
             single_flight=single_flight,
         ),
@@ -177,9 +177,12 @@ def _semantic(runtime: Runtime, stats: Stats, answers: AnswerStore, near: _Near,
     )
 
 
-def _labelling(near: _Near, semantic: Semantic, background: Background, clock: Clock) -> Labelling:
+def _labelling(
+    near: _Near, semantic: Semantic, answers: AnswerStore, background: Background, clock: Clock
+) -> Labelling:
     return Labelling(
         semantic=semantic,
+        answers=answers,
         verifier=SameAnswer(encoder=near.encoder, guard=objection),
         thresholds=near.thresholds,
         labels=near.labels,

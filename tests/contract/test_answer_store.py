@@ -77,6 +77,15 @@ async def test_what_has_expired_already_is_not_stored(tried: Tried) -> None:
     assert await tried.answers.get(key("q")) is None
 
 
+async def test_to_join_a_family_changes_no_answer_and_makes_none(tried: Tried) -> None:
+    await tried.answers.put(key("q"), answer := tried.answer())
+    for name in ("q", "absent"):
+        await tried.answers.join(key(name), bytes(16))
+    assert await tried.answers.get(key("q")) == answer
+    assert await tried.answers.get(key("absent")) is None
+    assert await tried.answers.count("acme") == 1
+
+
 async def test_all_of_an_organisation_can_be_dropped(tried: Tried) -> None:
     for name in "abc":
         await tried.answers.put(key(name), tried.answer())

@@ -34,9 +34,17 @@ class Following:
         self.raw: Client = redis.Redis.from_url(url)
         self.index = InMemoryIndex(max_entries=10_000, clock=stored.clock)
         self.redis = redis_client(url)
-        self.replica = Replica(
+        self.replica = self.another()
+
+    def another(self) -> Replica:
+        return Replica(
             redis=self.redis, index=self.index, encoder=ENCODER, dimensions=DIMENSIONS, timeout_seconds=SECONDS
         )
+
+    def families(self) -> dict[str, bytes]:
+        """By the names a, b and c: to which family each belongs that the index has."""
+        names = {key(each): each for each in "abc"}
+        return {names[each.key]: each.family or each.own_family for each in self.index._entries.values()}
 
     async def put(self, name: str, *, organisation: str = "acme", **given: Any) -> None:
         answer, as_of = self.stored.answer(name, **given), await self.stored.answers.as_of(organisation)
@@ -83,6 +91,49 @@ async def test_what_is_put_is_known_with_its_partition_vector_and_expiry(it: Fol
         assert near.similarity == pytest.approx(1, abs=0.001)
         it.stored.clock.advance(60)
         assert it.index.nearest("acme", answer.partition, single("q"), limit=1) == []
+
+
+async def test_whose_answer_is_whose_is_known_by_whoever_follows_and_by_whoever_starts_later(it: Following) -> None:
+    async with it.follows():
+        for name in "abc":
+            await it.put(name)
+        await it.knows("a", "b", "c")
+        families = {**it.families(), "b": it.families()["a"], "c": bytes(16)}
+        for name in "bc":
+            await it.stored.answers.join(key(name), families[name])
+        await it.until(lambda: it.families() == families)
+    it.replica = it.another()
+    it.index.clear()
+    async with it.follows():
+        await it.until(lambda: it.families() == families)
+        await it.put("b")
+        await it.until(lambda: it.families()["b"] not in families.values())
+
+
+async def test_what_is_not_there_or_without_a_vector_joins_nothing(it: Following) -> None:
+    async with it.follows():
+        await it.put("a")
+        await it.stored.answers.put(key("without"), it.stored.answer())
+        before = it.raw.xlen(CHANGES)
+        for name in ("without", "absent"):
+            await it.stored.answers.join(key(name), bytes(16))
+        assert it.raw.xlen(CHANGES) == before
+        assert not it.raw.keys(f"*{key('absent').digest.hex()}*")
+        await it.knows("a")
+
+
+@pytest.mark.parametrize("tag", [b"", b"acme", b"\xff\0" + bytes(32), b"acme\0" + key("a").digest])
+@pytest.mark.parametrize("family", [b"", b"short", bytes(17)])
+async def test_a_family_that_is_none_changes_nothing(it: Following, tag: bytes, family: bytes) -> None:
+    async with it.follows():
+        await it.put("a")
+        await it.knows("a")
+        before = it.families()
+        it.raw.xadd(CHANGES, {"tag": tag, "fam": family})
+        await it.put("b")
+        await it.knows("a", "b")
+        assert it.families() == {**before, "b": it.families()["b"]}
+    assert it.replica.rebuilds == 1
 
 
 async def test_what_is_dropped_is_forgotten_and_of_nobody_else(it: Following) -> None:

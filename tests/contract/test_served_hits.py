@@ -18,7 +18,7 @@ from services.cache.domain.ports import ServedHits
 from services.cache.domain.served_hit import ServedHit
 from tests.contract.answer_stores import TIMEOUT_SECONDS, key
 
-HIT = ServedHit("req-1", "ci", key("q"), Kind.SEMANTIC, 0.9312345678, "req-0")
+HIT = ServedHit("req-1", "ci", key("q"), Kind.SEMANTIC, 0.9312345678, 0.8123456789, "req-0")
 
 
 @pytest.fixture(params=["in_memory", "valkey_server", "redis_server"])

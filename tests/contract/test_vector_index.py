@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,44 @@ def test_another_partition_s_and_another_organisation_s_are_never_found(tried: T
     tried.put("foreign", asked="q", organisation="globex")
     assert tried.names("q") == ["own"]
     assert tried.names("q", organisation="initech") == tried.names("q", partition="empty") == []
+
+
+def test_each_is_of_its_own_family_until_it_joins_another(tried: TriedIndex) -> None:
+    for name in ("one", "two", "three"):
+        tried.put(name, asked=name)
+    families = [tried.entry(each).own_family for each in ("one", "gone")]
+    tried.index.join(key("two"), families[0])
+    tried.index.join(key("three"), families[1])
+    assert tried.family("one") == tried.family("two") == families[0]
+    assert tried.family("three") == families[1]
+    tried.index.remove(key("one"))
+    assert tried.family("two") == families[0]
+
+
+def test_who_is_put_anew_is_of_the_family_that_it_comes_with(tried: TriedIndex) -> None:
+    tried.put("one", asked="a")
+    other = tried.entry("other").own_family
+    tried.index.join(key("one"), other)
+    tried.put("one", asked="a")
+    assert tried.family("one", asked="a") == tried.entry("one").own_family
+    tried.index.put(replace(tried.entry("one", asked="a"), family=other))
+    assert tried.family("one", asked="a") == other
+
+
+def test_whose_family_it_was_is_of_another_when_it_is_put_anew(tried: TriedIndex) -> None:
+    tried.put("one", asked="a")
+    tried.put("two", asked="b")
+    tried.index.join(key("two"), tried.family("one", asked="a"))
+    tried.clock.advance(1)
+    tried.put("one", asked="a")
+    assert tried.family("one", asked="a") != tried.family("two", asked="b")
+
+
+def test_who_is_not_there_joins_nothing(tried: TriedIndex) -> None:
+    tried.put("one", asked="a")
+    for absent in (key("two"), key("one", "globex")):
+        tried.index.join(absent, tried.entry("other").own_family)
+    assert (tried.family("one", asked="a"), len(tried.index)) == (tried.entry("one").own_family, 1)
 
 
 def test_the_same_digest_in_two_organisations_is_two_entries(tried: TriedIndex) -> None:

@@ -43,6 +43,12 @@ class TriedIndex:
         assert all(each.key.organisation == organisation for each in near)
         return [each.key.digest.rstrip(b"\0").decode() for each in near]
 
+    def family(self, name: str, *, asked: str = "") -> bytes:
+        """To which the nearest to `asked`, or to the name, belongs."""
+        [near] = self.index.nearest("acme", self.entry(name).partition, single(asked or name), limit=1)
+        assert near.key == key(name)
+        return near.family
+
 
 def key(name: str, organisation: str = "acme") -> AnswerKey:
     """A key that tells its name."""

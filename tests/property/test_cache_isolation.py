@@ -68,7 +68,7 @@ class Cache:
             index=index,
             meanings=meanings,
             guard=lambda asked, stored: None,
-            thresholds=FixedThresholds(calibrated=0),
+            thresholds=FixedThresholds(votes=1e-9),
             clock=clock,
             stats=stats,
         )

@@ -7,8 +7,10 @@ part   its semantic partition
 enc    the fingerprint of the encoder
 vec    the embedding of what was asked, two bytes a number
 exp    when it expires, in seconds since 1970
+fam    the family of those whose answers were found the same; absent: of none yet
 
-Or, as a change alone: org, and in `gone` the digests of answers that were dropped, one after the other.
+Or, as a change alone: tag and fam, where that is found later; or org, and in `gone` the digests of answers that were
+dropped, one after the other.
 """
 
 from __future__ import annotations
@@ -22,8 +24,10 @@ from services.cache.domain.model import StoredAnswer
 from services.cache.domain.ports import IndexEntry
 
 CHANGES = "tw:cache:changes"
-FIELDS = ("tag", "part", "enc", "vec", "exp")
+_PUT = ("tag", "part", "enc", "vec", "exp")
+FIELDS = (*_PUT, "fam")
 _DIGEST_BYTES = 32
+_FAMILY_BYTES = 16
 _ROUNDED_OFF = 0.01
 
 
@@ -36,7 +40,7 @@ def fields_of(key: AnswerKey, answer: StoredAnswer, vector: bytes, *, encoder: s
     """`vector` is as the encoder gave it: four bytes a number."""
     halved = np.frombuffer(vector, np.float32).astype("<f2").tobytes()
     values = (tag_of(key), answer.partition, encoder.encode(), halved, repr(answer.expires_at).encode())
-    return dict(zip(FIELDS, values, strict=True))
+    return dict(zip(_PUT, values, strict=True))
 
 
 def drop_of(organisation: str, digests: Sequence[bytes]) -> dict[str, bytes]:
@@ -49,16 +53,35 @@ def entry_of(values: Sequence[bytes | None], *, encoder: str, dimensions: int) -
 
     A vector that is longer than 1 would seem near to whatever is asked, and one with no numbers near enough.
     """
-    tag, partition, fingerprint, vector, expires_at = values
+    tag, partition, fingerprint, vector, expires_at, family = values
     if tag is None or partition is None or vector is None or expires_at is None:
         return None
     if fingerprint != encoder.encode() or len(vector) != 2 * dimensions or not _is_of_length_1(vector):
         return None
-    organisation, _, digest = tag.partition(b"\0")
+    key = _key_of(tag)
     try:
-        return IndexEntry(AnswerKey(organisation.decode(), digest), partition, vector, float(expires_at))
+        return IndexEntry(key, partition, vector, float(expires_at), _family(family) or b"") if key else None
     except ValueError:
         return None  # somebody else's writing
+
+
+def joined_in(change: Mapping[bytes, bytes]) -> tuple[AnswerKey, bytes] | None:
+    """Whose answer a change says is the same as which family's; None where it says something else."""
+    key, family = _key_of(change.get(b"tag", b"")), _family(change.get(b"fam"))
+    return (key, family) if key and family else None
+
+
+def _key_of(tag: bytes) -> AnswerKey | None:
+    organisation, _, digest = tag.partition(b"\0")
+    try:
+        return AnswerKey(organisation.decode(), digest)
+    except UnicodeDecodeError:
+        return None
+
+
+def _family(stored: bytes | None) -> bytes | None:
+    """None for what is none."""
+    return stored if stored is not None and len(stored) == _FAMILY_BYTES else None
 
 
 def _is_of_length_1(vector: bytes) -> bool:

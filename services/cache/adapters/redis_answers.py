@@ -59,6 +59,7 @@ class RedisAnswers:
         self._encoder = encoder
         scripts: tuple[Any, ...] = tuple(redis.register_script(lua("drops", each)) for each in ("as_of", "put", "drop"))
         self._as_of, self._put, self._drop = scripts
+        self._join: Any = redis.register_script(lua("join"))
         self._log = structlog.get_logger("cache")
 
     async def get(self, key: AnswerKey) -> StoredAnswer | None:
@@ -115,6 +116,11 @@ class RedisAnswers:
                     pipeline.xadd(index_entries.CHANGES, change, maxlen=_CHANGES_KEPT, approximate=True)
                 dropped += (await pipeline.execute())[0]
         return dropped
+
+    async def join(self, key: AnswerKey, family: bytes) -> None:
+        keys = (entry_key(key.organisation, key.digest), index_entries.CHANGES)
+        async with self._outages.guarded():
+            await self._join(keys=keys, args=(index_entries.tag_of(key), family, _CHANGES_KEPT))
 
     async def evict(self, key: AnswerKey) -> bool:
         await self._note(key.organisation, _own_name(key))

@@ -118,6 +118,8 @@ class Replica:
     def _take_in(self, change: dict[bytes, bytes]) -> None:
         for gone in index_entries.dropped_in(change):
             self._index.remove(gone)
+        if joined := index_entries.joined_in(change):
+            self._index.join(*joined)
         self._put([change.get(field.encode()) for field in index_entries.FIELDS])
 
     def _put(self, values: list[bytes | None]) -> None:

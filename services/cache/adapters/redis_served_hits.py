@@ -17,7 +17,7 @@ from services.cache.domain.key import AnswerKey
 from services.cache.domain.served_hit import ServedHit
 
 _KEPT_SECONDS = 86_400
-_FIELDS = ("by", "key", "kind", "cos", "source")
+_FIELDS = ("by", "key", "kind", "cos", "votes", "source")
 
 
 class RedisServedHits:
@@ -31,7 +31,14 @@ class RedisServedHits:
         async with self._outages.guarded(), self._redis.pipeline(transaction=False) as pipeline:
             for hit in hits:
                 entry = _entry(hit.key.organisation, hit.request_id)
-                values = (hit.key_id, hit.key.digest, hit.kind, repr(hit.similarity), hit.source_request_id)
+                values = (
+                    hit.key_id,
+                    hit.key.digest,
+                    hit.kind,
+                    repr(hit.similarity),
+                    repr(hit.votes),
+                    hit.source_request_id,
+                )
                 pipeline.hset(entry, mapping=dict(zip(_FIELDS, values, strict=True)))
                 pipeline.expire(entry, _KEPT_SECONDS)
             await pipeline.execute()
@@ -41,13 +48,14 @@ class RedisServedHits:
             values = await self._redis.hmget(_entry(organisation, request_id), _FIELDS)
         if None in values:
             return None
-        by, digest, kind, cosine, source = values
+        by, digest, kind, cosine, votes, source = values
         return ServedHit(
             request_id=request_id,
             key_id=by.decode(),
             key=AnswerKey(organisation, digest),
             kind=Kind(kind.decode()),
             similarity=float(cosine),
+            votes=float(votes),
             source_request_id=source.decode(),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.cache.domain.calibration import NOTHING_IS_NEAR, label
+from services.cache.domain.calibration import NOTHING_IS_NEAR, Measure, label
 from services.cache.domain.found import Kind
 from services.cache.domain.hit_log import HitLog
 from services.cache.domain.model import Principal
@@ -45,6 +45,7 @@ class ReportBadHit:
 
     async def _learn(self, hit: ServedHit) -> None:
         """It weighs as an audited hit, and right ones are never reported: the wrong share is rather overestimated."""
-        learnt = label(hit.similarity, wrong=True, threshold=NOTHING_IS_NEAR)
+        measure, score = (Measure.VOTES, hit.votes) if hit.votes else (Measure.COSINE, hit.similarity)
+        learnt = label(score, wrong=True, threshold=NOTHING_IS_NEAR)
         if self._labels is not None and hit.kind is Kind.SEMANTIC and learnt is not None:
-            await self._labels.add(hit.key.organisation, learnt)
+            await self._labels.add(hit.key.organisation, measure, learnt)

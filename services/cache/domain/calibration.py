@@ -1,9 +1,9 @@
-"""How near is near enough: the lowest cosine from which on, as far as labels prove, few enough of the hits are wrong.
+"""How near is near enough: the lowest score from which on, as far as labels prove, few enough of the hits are wrong.
 
-A label is a question beside its nearest stored one, to which the lexical guard did not object, and whether the two
-answers differ. Hits give none, but for a share that is audited: answered anew. Misses all give one. So, below the
+A label is a question's score beside the stored answer that it would get, were that near enough, and whether its own
+answer differs. Hits give none, but for a share that is audited: answered anew. Misses all give one. So, below the
 threshold, a question is labelled 33 times as often as above it, and its label counts for so much less: then those from
-any cosine upwards are a fair sample of the hits that it would have as a threshold.
+any score upwards are a fair sample of the hits that it would have as a threshold. Which score it is does not matter.
 
 The proof for one threshold is a mixture of likelihood ratios against "as many as the bound are wrong, or more": a
 martingale, so that it may be looked at after each label (Robbins 1970; Howard, Ramdas, McAuliffe and Sekhon, "Time-
@@ -22,9 +22,9 @@ from typing import NamedTuple
 
 # The share of would-be semantic hits that is answered anew.
 AUDIT_SHARE = 0.03
-# No cosine is this near.
+# No score is this high.
 NOTHING_IS_NEAR = 2.0
-# Of cosines; a threshold is so many hundredths.
+# Of scores; a threshold is so many hundredths.
 STEPS = 100
 _LOWEST_STEP = 60
 # In how many cases of 100 a threshold may be wrong although it was proven.
@@ -32,6 +32,14 @@ _DOUBT = 0.05
 _MIXED = 30
 # Of an upper bound.
 _PRECISION = 1e-4
+
+
+class Measure(StrEnum):
+    """What a score is. Labels of one say nothing of another."""
+
+    COSINE = "cosine"
+    # The answer's share of the votes of the questions nearby.
+    VOTES = "votes"
 
 
 class Sampling(StrEnum):
@@ -47,7 +55,7 @@ _WEIGHTS = {Sampling.EVEN: 1.0, Sampling.BELOW: AUDIT_SHARE}
 
 
 class Label(NamedTuple):
-    """What is counted: a cosine in hundredths, rounded down, and whether the answers differed."""
+    """What is counted: a score in hundredths, rounded down, and whether the answers differed."""
 
     sampling: Sampling
     step: int
@@ -94,7 +102,7 @@ UNKNOWN = Estimate(0.0, 1.0, 0)
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """All labels from a cosine upwards: by weight, and how many there are."""
+    """All labels from a score upwards: by weight, and how many there are."""
 
     weight: float = 0.0
     wrong: float = 0.0
@@ -106,13 +114,13 @@ class _Sample:
         return min(1.0, self.wrong / self.weight)
 
 
-def label(similarity: float, *, wrong: bool, threshold: float) -> Label | None:
+def label(score: float, *, wrong: bool, threshold: float) -> Label | None:
     """Of a question that was answered anew; None for one so far off that no threshold is there."""
     # A cosine of two floats of 32 bits may be a little above 1.
-    step = min(STEPS, math.floor(similarity * STEPS + 1e-9))
+    step = min(STEPS, math.floor(score * STEPS + 1e-9))
     if step < _LOWEST_STEP:
         return None
-    below = similarity < threshold <= 1
+    below = score < threshold <= 1
     return Label(Sampling.BELOW if below else Sampling.EVEN, step, wrong)
 
 
@@ -128,7 +136,7 @@ class Calibration:
         self._bound = wrong_share * self._missed
 
     def threshold(self, learnt: Learnt) -> float:
-        """The lowest cosine that is proven. One that was proven before stays while labels speak for it at all."""
+        """The lowest score that is proven. One that was proven before stays while labels speak for it at all."""
         samples = _samples(learnt.tally)
         lowest = [step for start in _STARTS for step in self._proven(samples, start, learnt.proven)]
         return min(lowest) / STEPS if lowest else NOTHING_IS_NEAR

@@ -26,8 +26,10 @@ class Hit:
     age_seconds: float
     kind: Kind = Kind.EXACT
     similarity: float = 1.0
-    # The cosine that the semantic tier demanded; 0 where it was not asked.
+    # What the semantic tier demanded, a cosine or, where votes were counted, a share of them; 0 where it was not asked.
     threshold: float = 0.0
+    # The answer's share of the votes of the questions nearby; 0 where they were not counted.
+    votes: float = 0.0
     # Where the answer lies.
     key: AnswerKey | None = None
 
@@ -49,7 +51,7 @@ class SemanticMiss:
     """Why the semantic tier gives no answer: "none", "guard", "threshold", "shed", "late" …"""
 
     reason: str
-    # The cosine that it demanded; 0 where it did not come so far.
+    # What it demanded, a cosine or a share of the votes; 0 where it did not come so far.
     threshold: float = 0.0
     # What the lexical guard has against the nearest answer, if it was that.
     objection: str = ""

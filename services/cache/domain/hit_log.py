@@ -37,7 +37,7 @@ class HitLog:
         if not isinstance(event, Found) or not isinstance(hit := event.verdict, Hit) or hit.key is None:
             return
         source = hit.answer.source_request_id
-        self._add(ServedHit(request_id, principal.key_id, hit.key, hit.kind, hit.similarity, source))
+        self._add(ServedHit(request_id, principal.key_id, hit.key, hit.kind, hit.similarity, hit.votes, source))
 
     def _add(self, hit: ServedHit) -> None:
         if len(self._waiting) >= self._most:

@@ -27,7 +27,7 @@ class Tier(IntEnum):
     STRICT = 2
     # Cosine 0.90 and the lexical guard.
     BALANCED = 3
-    # The guard, and a threshold that keeps the share of wrong hits below the organisation's bound.
+    # No contradiction, and a share of the votes nearby that keeps wrong hits below the organisation's bound.
     CALIBRATED = 4
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from services.cache.domain.calibration import Label, Learnt
+from services.cache.domain.calibration import Label, Learnt, Measure
+from services.cache.domain.demand import Demand
 from services.cache.domain.flight import Flight, Follow, Lead, Leader, Progress, Standing
 from services.cache.domain.found import Hit, SemanticMiss
 from services.cache.domain.key import AnswerKey
@@ -47,6 +49,12 @@ class AnswerStore(Protocol):
         """Drops those of the organisation that are selected, and says how many. What is put meanwhile may stay or go.
 
         An answer that replaced one with the tag may be dropped with it: it is generated anew, which is never wrong.
+        """
+        ...
+
+    async def join(self, key: AnswerKey, family: bytes) -> None:
+        """Remembers that this answer is the same as all of a family; every replica's index learns of it. Nothing where
+        it is not there, or has no vector. What is put anew is of no family.
         """
         ...
 
@@ -125,6 +133,13 @@ class IndexEntry:
     partition: bytes
     vector: bytes
     expires_at: float
+    # What all with the same answer have; empty: it was found the same as none.
+    family: bytes = b""
+
+    @property
+    def own_family(self) -> bytes:
+        """That of which it alone is, until others join: another one whenever it is put, as its answer may be."""
+        return self.key.digest[:8] + struct.pack("<d", self.expires_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +148,8 @@ class Near:
 
     key: AnswerKey
     similarity: float
+    # All whose answers were found the same have the same one.
+    family: bytes
 
 
 class VectorIndex(Protocol):
@@ -144,6 +161,10 @@ class VectorIndex(Protocol):
 
     def put(self, entry: IndexEntry) -> AnswerKey | None:
         """Takes it in, in place of what was there under its key; which other lost its place for it, if one did."""
+        ...
+
+    def join(self, key: AnswerKey, family: bytes) -> None:
+        """Its answer is the same as that family's; nothing happens where it is not."""
         ...
 
     def remove(self, key: AnswerKey) -> None:
@@ -192,20 +213,21 @@ class LexicalGuard(Protocol):
 
 
 class Labels(Protocol):
-    """What calibration has learnt, by organisation, of one encoder: counts that outlive processes and are shared.
+    """What calibration has learnt, by organisation and measure, of one encoder: counts that outlive processes and are
+    shared.
 
     Nothing of one organisation is seen for another. Any call may raise SERVICE_UNAVAILABLE.
     """
 
-    async def add(self, organisation: str, label: Label) -> None:
+    async def add(self, organisation: str, measure: Measure, label: Label) -> None:
         """One more of its kind."""
         ...
 
-    async def prove(self, organisation: str, threshold: float, *, wrong_share: float) -> None:
+    async def prove(self, organisation: str, measure: Measure, threshold: float, *, wrong_share: float) -> None:
         """Remembers which threshold has been proven to let no more than that share be wrong, in place of what was."""
         ...
 
-    async def learnt(self, organisation: str, *, wrong_share: float) -> Learnt:
+    async def learnt(self, organisation: str, measure: Measure, *, wrong_share: float) -> Learnt:
         """All labels, and the threshold that was last proven for this share; nothing is near where none was."""
         ...
 
@@ -213,8 +235,8 @@ class Labels(Protocol):
 class Thresholds(Protocol):
     """How near a stored question must be, and which hits are answered anew to see whether they would be right."""
 
-    def threshold(self, organisation: str, tier: Tier) -> float:
-        """The least cosine; above 1 while nothing is near enough. At once: nothing is read for it."""
+    def demand(self, organisation: str, tier: Tier) -> Demand:
+        """At once: nothing is read for it."""
         ...
 
     def audits(self, key: AnswerKey) -> bool:

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 
 from libs.clock import Clock
 from libs.errors import TokenwayError
+from services.cache.domain.calibration import Measure
+from services.cache.domain.demand import Demand
 from services.cache.domain.found import Hit, Kind, SemanticMiss
 from services.cache.domain.key import AnswerKey, exact_key
 from services.cache.domain.meaning import Meaning, Meanings
 from services.cache.domain.model import Question, StoredAnswer, Tier
-from services.cache.domain.ports import AnswerStore, LexicalGuard, Thresholds, VectorIndex
+from services.cache.domain.ports import AnswerStore, LexicalGuard, Near, Thresholds, VectorIndex
 from services.cache.domain.semantic_eligibility import furthest_tier
 from services.cache.domain.stats import SemanticResult, Stats
+from services.cache.domain.votes import NEIGHBOURS, shares
 
 # The index may know answers that are there no more: so many are looked up before there is said to be none.
 _LOOKED_UP = 4
@@ -28,15 +31,25 @@ class Candidate:
     answer: StoredAnswer
     similarity: float
     objection: str | None
+    # Of the questions nearby, as `votes` counts them.
+    votes: float
+    # All whose answers were found the same have the same one.
+    family: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Why the tier may not look, if so; else the cosine that it demands, and what there is, nearest first."""
+    """Why the tier may not look, if so; else what it demands, and what there is, nearest first."""
 
     reason: str = ""
-    threshold: float = 0.0
+    demand: Demand = Demand()  # noqa: RUF009 # it is frozen
     candidates: tuple[Candidate, ...] = ()
+
+    @property
+    def given(self) -> Candidate | None:
+        """Which of them would be, were its score high enough; None where the guard keeps all back."""
+        considered = self.candidates[: self.demand.considered]
+        return next((each for each in considered if not self.demand.vetoes(each.objection)), None)
 
 
 class Semantic:
@@ -70,50 +83,73 @@ class Semantic:
         finally:
             self._stats.looked_near(question.principal.organisation, result)
 
-    async def near(self, question: Question, tier: Tier, *, limit: int) -> Surroundings:
-        """What `find` would choose from. Counts as no lookup. SERVICE_UNAVAILABLE when the store is away."""
+    async def near(
+        self, question: Question, tier: Tier, *, limit: int, without: AnswerKey | None = None
+    ) -> Surroundings:
+        """What `find` would choose from, or would if `without` were not there. Counts as no lookup.
+
+        SERVICE_UNAVAILABLE when the store is away.
+        """
         meaning = await self._meanings.of(question, tier)
         if not isinstance(meaning, Meaning):
             return Surroundings(self._meanings.refusal(question, tier) or meaning)
         organisation = question.principal.organisation
-        threshold = self._thresholds.threshold(organisation, furthest_tier(question, tier))
-        candidates = [each async for each in self._candidates(organisation, meaning, limit=limit)]
-        return Surroundings("", threshold, tuple(candidates))
+        demand = self._thresholds.demand(organisation, furthest_tier(question, tier))
+        candidates = [each async for each in self._candidates(organisation, meaning, limit=limit, without=without)]
+        return Surroundings("", demand, tuple(candidates))
 
     async def _find(self, question: Question, tier: Tier) -> Hit | SemanticMiss:
         meaning = await self._meanings.of(question, tier)
         if not isinstance(meaning, Meaning):
             return SemanticMiss(meaning)
         organisation = question.principal.organisation
-        threshold = self._thresholds.threshold(organisation, furthest_tier(question, tier))
+        demand = self._thresholds.demand(organisation, furthest_tier(question, tier))
         try:
-            nearest = await self._nearest(organisation, meaning)
+            best = await self._best(organisation, meaning, demand)
         except TokenwayError:
-            return SemanticMiss(SemanticResult.FAILED, threshold)
-        if nearest is None:
-            return SemanticMiss(SemanticResult.NONE, threshold)
-        refusal = self._refusal(question, nearest, threshold)
+            return SemanticMiss(SemanticResult.FAILED, demand.threshold)
+        if best is None:
+            return SemanticMiss(SemanticResult.NONE, demand.threshold)
+        refusal = self._refusal(question, best, demand)
         if refusal is not None:
-            return SemanticMiss(
-                refusal, threshold, (nearest.objection or "") if refusal is SemanticResult.GUARD else ""
-            )
-        age_seconds = max(0.0, self._clock.now() - nearest.answer.created_at)
-        return Hit(nearest.answer, age_seconds, Kind.SEMANTIC, nearest.similarity, threshold, nearest.key)
+            objection = (best.objection or "") if refusal is SemanticResult.GUARD else ""
+            return SemanticMiss(refusal, demand.threshold, objection)
+        return Hit(
+            best.answer,
+            max(0.0, self._clock.now() - best.answer.created_at),
+            Kind.SEMANTIC,
+            best.similarity,
+            demand.threshold,
+            best.votes if demand.measure is Measure.VOTES else 0.0,
+            best.key,
+        )
 
-    def _refusal(self, question: Question, nearest: Candidate, threshold: float) -> SemanticResult | None:
-        if nearest.similarity < threshold:
+    def _refusal(self, question: Question, best: Candidate, demand: Demand) -> SemanticResult | None:
+        if not demand.met(best):
             return SemanticResult.THRESHOLD
-        if nearest.objection is not None:
-            self._stats.vetoed(nearest.objection)
+        if best.objection is not None and demand.vetoes(best.objection):
+            self._stats.vetoed(best.objection)
             return SemanticResult.GUARD
         return SemanticResult.AUDIT if self._thresholds.audits(exact_key(question)) else None
 
-    async def _nearest(self, organisation: str, meaning: Meaning) -> Candidate | None:
+    async def _best(self, organisation: str, meaning: Meaning, demand: Demand) -> Candidate | None:
+        """The nearest of those considered that the guard lets pass; else the nearest."""
+        considered: list[Candidate] = []
         async with aclosing(self._candidates(organisation, meaning, limit=_LOOKED_UP)) as candidates:
-            return await anext(candidates, None)
+            async for each in candidates:
+                if not demand.vetoes(each.objection):
+                    return each
+                considered.append(each)
+                if len(considered) == demand.considered:
+                    break
+        return considered[0] if considered else None
 
-    async def _candidates(self, organisation: str, meaning: Meaning, *, limit: int) -> AsyncGenerator[Candidate]:
-        for near in self._index.nearest(organisation, meaning.partition, meaning.vector, limit=limit):
+    async def _candidates(
+        self, organisation: str, meaning: Meaning, *, limit: int, without: AnswerKey | None = None
+    ) -> AsyncGenerator[Candidate]:
+        near_ones = self._near(organisation, meaning, without)
+        votes = shares(near_ones)
+        for near in near_ones[:limit]:
             answer = await self._answers.get(near.key)
             if answer is None or answer.partition != meaning.partition:
                 # Dropped, evicted, or put anew for its own question alone.
@@ -121,4 +157,8 @@ class Semantic:
                 continue
             objection = self._guard(meaning.asked, answer.asked)
             # Rounded to two bytes a number, a vector may be a little longer than 1.
-            yield Candidate(near.key, answer, min(near.similarity, 1.0), objection)
+            yield Candidate(near.key, answer, min(near.similarity, 1.0), objection, votes[near.family], near.family)
+
+    def _near(self, organisation: str, meaning: Meaning, without: AnswerKey | None) -> list[Near]:
+        near = self._index.nearest(organisation, meaning.partition, meaning.vector, limit=NEIGHBOURS + 1)
+        return [each for each in near if each.key != without][:NEIGHBOURS]

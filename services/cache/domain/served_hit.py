@@ -10,7 +10,7 @@ from services.cache.domain.key import AnswerKey
 
 @dataclass(frozen=True, slots=True)
 class ServedHit:
-    """A hit. `similarity` is a cosine, 1 where the questions are the same."""
+    """A hit. `similarity` is a cosine, 1 where the questions are the same; `votes` is 0 where they were not counted."""
 
     request_id: str
     # Who asked, by the id of the API key.
@@ -18,5 +18,6 @@ class ServedHit:
     key: AnswerKey
     kind: Kind
     similarity: float
+    votes: float
     # The request that made the answer: under the key there may be another by now.
     source_request_id: str

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from libs.background import Background
 from libs.clock import Clock
-from services.cache.domain.calibration import AUDIT_SHARE, NOTHING_IS_NEAR, UNKNOWN, Calibration, Estimate
+from services.cache.domain.calibration import AUDIT_SHARE, NOTHING_IS_NEAR, UNKNOWN, Calibration, Estimate, Measure
+from services.cache.domain.demand import Demand
 from services.cache.domain.key import AnswerKey
 from services.cache.domain.model import Tier
 from services.cache.domain.ports import Labels
@@ -26,12 +27,19 @@ class SemanticPolicy:
     tier: Tier
     calibration: Calibration
 
+    @property
+    def measure(self) -> Measure:
+        """By what its answers are chosen."""
+        return Measure.VOTES if self.tier is Tier.CALIBRATED else Measure.COSINE
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What labels say of an organisation: the calibrated tier's threshold, and how many of its hits are wrong."""
+    """What labels say of an organisation: how many of its hits are wrong, and which share of the votes the calibrated
+    tier demands; 0 where the organisation's tier is another.
+    """
 
-    threshold: float = NOTHING_IS_NEAR
+    threshold: float = 0.0
     estimate: Estimate = UNKNOWN
 
 
@@ -51,15 +59,16 @@ class LearntThresholds:
         self._standings: dict[str, Standing] = {}
         self._asked_at: dict[str, float] = {}
 
-    def threshold(self, organisation: str, tier: Tier) -> float:
+    def demand(self, organisation: str, tier: Tier) -> Demand:
         policy = self._policies.get(organisation)
         if policy is not None:
             self._refresh(organisation)
         fixed = _FIXED.get(tier, 0.0)
-        if tier is not Tier.CALIBRATED and (policy is None or policy.tier is not Tier.CALIBRATED):
-            return fixed
+        if policy is None or policy.tier is not Tier.CALIBRATED:
+            return Demand(fixed or NOTHING_IS_NEAR)
         # A stricter tier of a calibrated organisation keeps its bound too: that of a request, or of another language.
-        return max(fixed, self._standings.get(organisation, Standing()).threshold)
+        standing = self._standings.get(organisation)
+        return Demand(fixed, standing.threshold if standing else NOTHING_IS_NEAR)
 
     def audits(self, key: AnswerKey) -> bool:
         # By the key, which is as good as chance: so whoever stores the answer, on any replica, knows of it too.
@@ -72,13 +81,12 @@ class LearntThresholds:
         if policy is None:
             return Standing()
         wrong_share = policy.calibration.wrong_share
-        learnt = await self._labels.learnt(organisation, wrong_share=wrong_share)
-        threshold = policy.calibration.threshold(learnt)
-        served_from = threshold if policy.tier is Tier.CALIBRATED else _FIXED[policy.tier]
-        estimate = policy.calibration.estimate(learnt.tally, threshold=served_from)
+        learnt = await self._labels.learnt(organisation, policy.measure, wrong_share=wrong_share)
+        threshold = policy.calibration.threshold(learnt) if policy.measure is Measure.VOTES else 0.0
+        estimate = policy.calibration.estimate(learnt.tally, threshold=threshold or _FIXED[policy.tier])
         self._standings[organisation] = standing = Standing(threshold, estimate)
-        if threshold != learnt.proven:
-            await self._labels.prove(organisation, threshold, wrong_share=wrong_share)
+        if threshold and threshold != learnt.proven:
+            await self._labels.prove(organisation, policy.measure, threshold, wrong_share=wrong_share)
         return standing
 
     @property

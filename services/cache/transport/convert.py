@@ -191,7 +191,10 @@ def explanation_to_proto(explanation: Explanation) -> pb.ExplainResponse:
     surroundings = explanation.surroundings
     neighbours = [
         pb.Neighbour(
-            source_request_id=each.answer.source_request_id, similarity=each.similarity, guard=each.objection or "ok"
+            source_request_id=each.answer.source_request_id,
+            similarity=each.similarity,
+            guard=each.objection or "ok",
+            votes=each.votes,
         )
         for each in surroundings.candidates
     ]
@@ -202,7 +205,8 @@ def explanation_to_proto(explanation: Explanation) -> pb.ExplainResponse:
         stored=explanation.stored,
         neighbours=neighbours,
         semantic_bypass_reason=surroundings.reason,
-        threshold=surroundings.threshold,
+        threshold=surroundings.demand.similarity,
+        votes_threshold=surroundings.demand.votes,
     )
 
 

@@ -55,6 +55,8 @@ def _tell_hit(span: Span, hit: Hit) -> None:
     span.set_attribute(names.CACHE_AGE_SECONDS, hit.age_seconds)
     if hit.threshold:
         span.set_attribute(names.CACHE_THRESHOLD, hit.threshold)
+    if hit.votes:
+        span.set_attribute(names.CACHE_VOTES, hit.votes)
     _link(span, hit.answer.source_traceparent)
 
 

@@ -21,10 +21,10 @@ from services.mesh.client.router import RouterAddress, connected
 from services.mesh.state_directory import StateDirectory
 from tokenway.router.v1 import admin_pb2 as pb
 
-_NEIGHBOURS = ("cosine", "guard", "request")
+_NEIGHBOURS = ("cosine", "votes", "guard", "request")
 _TIMEOUT_SECONDS = 15.0
-# A cosine that no two questions have.
-_MOST_COSINE = 1.0
+# Of a cosine, and of a share.
+_MOST = 1.0
 
 
 @click.group(
@@ -120,7 +120,10 @@ def explain(*, as_json: bool, state: Any, router: str | None, ca_file: Any, key_
         return
     print_table(("question", ""), _explanation(found), console=Console())
     if found.neighbours:
-        rows = [(f"{each.similarity:.4f}", each.guard, each.source_request_id) for each in found.neighbours]
+        rows = [
+            (f"{each.similarity:.4f}", f"{each.votes:.3f}", each.guard, each.source_request_id)
+            for each in found.neighbours
+        ]
         click.echo()
         print_table(_NEIGHBOURS, rows, console=Console())
 
@@ -172,7 +175,7 @@ def _figures(found: pb.GetCacheStatsResponse) -> list[tuple[str, str]]:
         ("hits audited", f"{found.audited:,}"),
         ("wrong hits reported", f"{found.reported:,}"),
         ("wrong share of semantic hits", _wrong_share(found)),
-        ("calibrated threshold", _threshold(found.calibrated_threshold)),
+        ("calibrated share of votes", _least(found.calibrated_threshold)),
     ]
 
 
@@ -189,13 +192,18 @@ def _explanation(found: pb.ExplainCacheResponse) -> list[tuple[str, str]]:
     return [
         ("model", found.model),
         ("exact cache", f"not used: {bypass}" if bypass else "stored" if found.stored else "nothing stored"),
-        ("semantic cache", f"not used: {semantic}" if semantic else f"cosine {_threshold(found.threshold)}"),
+        ("semantic cache", f"not used: {semantic}" if semantic else _demanded(found)),
         ("key", found.key),
         ("partition", found.partition),
     ]
 
 
-def _threshold(cosine: float) -> str:
-    if not cosine:
+def _demanded(found: pb.ExplainCacheResponse) -> str:
+    demanded = {"cosine": found.threshold, "share of votes": found.votes_threshold}
+    return ", ".join(f"{name} {_least(least)}" for name, least in demanded.items() if least) or "-"
+
+
+def _least(score: float) -> str:
+    if not score:
         return "-"
-    return "none is near enough yet" if cosine > _MOST_COSINE else f"{cosine:.3f} or more"
+    return "none is enough yet" if score > _MOST else f"{score:.3f} or more"

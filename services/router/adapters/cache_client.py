@@ -114,8 +114,10 @@ class CacheClient:
             partition=found.partition,
             stored=found.stored,
             threshold=found.threshold,
+            votes_threshold=found.votes_threshold,
             neighbours=tuple(
-                CacheNeighbour(each.source_request_id, each.similarity, each.guard) for each in found.neighbours
+                CacheNeighbour(each.source_request_id, each.similarity, each.guard, each.votes)
+                for each in found.neighbours
             ),
         )
 

@@ -7,16 +7,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CacheNeighbour:
-    """A stored answer near the question: cosine of the two questions, and what the lexical guard says ("ok" …)."""
+    """A stored answer near the question: cosine of the two questions, what the lexical guard says ("ok" …), and which
+    share of the votes of the questions nearby the answer has.
+    """
 
     source_request_id: str
     similarity: float
     guard: str
+    votes: float
 
 
 @dataclass(frozen=True, slots=True)
 class CacheExplanation:
-    """Both reasons are empty where the cache, and its semantic tier, may answer; threshold is 0 where that may not."""
+    """Both reasons are empty where the cache, and its semantic tier, may answer; both thresholds are 0 where that may
+    not.
+    """
 
     model: str
     bypass_reason: str
@@ -26,6 +31,8 @@ class CacheExplanation:
     partition: str
     # An exact answer is there.
     stored: bool
+    # A cosine, and a share of the votes; 0 where it is not demanded.
     threshold: float
+    votes_threshold: float
     # Nearest first.
     neighbours: tuple[CacheNeighbour, ...] = ()

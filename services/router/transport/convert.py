@@ -142,9 +142,13 @@ def explanation_to_proto(explanation: CacheExplanation) -> admin_pb2.ExplainCach
         partition=explanation.partition,
         stored=explanation.stored,
         threshold=explanation.threshold,
+        votes_threshold=explanation.votes_threshold,
         neighbours=[
             admin_pb2.CacheNeighbour(
-                source_request_id=each.source_request_id, similarity=each.similarity, guard=each.guard
+                source_request_id=each.source_request_id,
+                similarity=each.similarity,
+                guard=each.guard,
+                votes=each.votes,
             )
             for each in explanation.neighbours
         ],

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from services.cache.domain.calibration import AUDIT_SHARE, Label, Sampling
+from libs.telemetry import names
+from services.cache.domain.calibration import AUDIT_SHARE, Label, Measure, Sampling
 from services.cache.domain.key import exact_key
 from services.cache.domain.model import Tier
 from services.cache.transport import convert
 from tests.rpc.cache.served import EXPLAIN, GET_STATS, REPORT_BAD_HIT, STOP, Served, delta, header, question, serving
+from tests.rpc.cache.test_semantic import attributes_of_lookup
 from tokenway.cache.v1 import cache_pb2 as pb
 from tokenway.common.v1 import principal_pb2
 
@@ -66,16 +68,16 @@ async def learnt(cache: Served, *, right: int, wrong: int) -> None:
 
 async def counted(cache: Served) -> tuple[int, int]:
     """Labels that say right and wrong; here every question near another is labelled as probably as any."""
-    tally = (await cache.labels.learnt("acme", wrong_share=0.05)).tally
+    tally = (await cache.labels.learnt("acme", Measure.VOTES, wrong_share=0.05)).tally
     assert {each.sampling for each in tally} <= {Sampling.EVEN}
     wrong = sum(count for each, count in tally.items() if each.wrong)
     return sum(tally.values()) - wrong, wrong
 
 
 async def calibrated(cache: Served) -> None:
-    """As if it had been in use for long: hits from cosine 0.60 on."""
+    """As if it had been in use for long: hits from 60 % of the votes on."""
     for _ in range(SEEDED):
-        await cache.labels.add("acme", Label(Sampling.EVEN, 84, wrong=False))
+        await cache.labels.add("acme", Measure.VOTES, Label(Sampling.EVEN, 84, wrong=False))
     assert (await stats(cache)).calibrated_threshold == 0.6
 
 
@@ -130,3 +132,32 @@ async def test_a_hit_that_is_reported_teaches_once(cache: Served) -> None:
     assert [each.evicted for each in reports] == [True, False]
     await learnt(cache, right=SEEDED, wrong=1)
     assert not (await cache.unary(EXPLAIN, pb.ExplainRequest(question=STORED))).stored
+
+
+async def test_answers_that_were_found_the_same_vote_together(cache: Served) -> None:
+    one, another, asks, *_ = others(audited=False)
+    for each in (one, another):
+        await filled(cache, each)
+    await learnt(cache, right=1, wrong=0)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (await explained(cache, asks)).neighbours[0].votes < 0.8:  # noqa: ASYNC110 # a server's state
+            await asyncio.sleep(0.01)
+    response = await explained(cache, asks)
+    assert (response.threshold, response.votes_threshold) == (0, 2)
+    assert len({each.votes for each in response.neighbours}) == 1
+    assert response.neighbours[0].similarity > response.neighbours[1].similarity
+
+
+async def test_the_span_of_a_calibrated_hit_says_its_votes_and_how_many_are_demanded(cache: Served) -> None:
+    await calibrated(cache)
+    await filled(cache, STORED)
+    assert await verdict(cache, next(others(audited=False))) == pb.VERDICT_HIT
+    span = attributes_of_lookup(cache)
+    assert (span[names.CACHE_KIND], span[names.CACHE_THRESHOLD]) == ("semantic", 0.6)
+    assert 0.6 < span[names.CACHE_VOTES] < 1
+
+
+async def explained(cache: Served, asks: pb.Question) -> pb.ExplainResponse:
+    response = await cache.unary(EXPLAIN, pb.ExplainRequest(question=asks, tier=Tier.CALIBRATED))
+    assert isinstance(response, pb.ExplainResponse)
+    return response

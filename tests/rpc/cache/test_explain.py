@@ -41,7 +41,7 @@ async def test_the_counters_count_lookups_and_no_explanations(cache: Served) -> 
     await cache.lookup(question(temperature=1))
     await cache.lookup(question(organisation="globex"))
     await explain(cache, question())
-    learnt = pb.GetStatsResponse(wrong_share_upper_bound=1, calibrated_threshold=2)  # nothing
+    learnt = pb.GetStatsResponse(wrong_share_upper_bound=1)  # nothing
     of_all = pb.GetStatsResponse(lookups=3, hits=1, fills=1, bypassed=1)
     of_acme = pb.GetStatsResponse(lookups=2, hits=1, fills=1, bypassed=1, entries=1)
     for each in (of_all, of_acme):

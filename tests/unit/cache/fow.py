@@ -93,7 +93,7 @@ class Judge:
         near = await self.semantic.near(pair.asked, Tier.BALANCED, limit=1)
         await self._answers.drop(pair.stored.principal.organisation, Everything())
         served = (each.similarity for each in near.candidates if not each.objection)
-        return max((each for each in served if each >= near.threshold), default=-1.0)
+        return max((each for each in served if each >= near.demand.similarity), default=-1.0)
 
 
 async def cosine(one: str, other: str, encoder: Encoder) -> float:

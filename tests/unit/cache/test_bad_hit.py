@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from libs.testing.clock import ManualClock
 from libs.testing.labels import InMemoryLabels
 from libs.testing.served_hits import InMemoryServedHits
 from services.cache.domain.bad_hit import ReportBadHit
+from services.cache.domain.calibration import Label, Measure, Sampling
 from services.cache.domain.found import Kind
 from services.cache.domain.hit_log import HitLog
 from services.cache.domain.model import Principal
@@ -21,7 +23,7 @@ from services.cache.domain.stats import Stats
 from tests.contract.answer_stores import in_memory, key
 
 CI = Principal("acme", "ci")
-HIT = ServedHit("req-2", "ci", key("q"), Kind.SEMANTIC, 0.93, "req-1")
+HIT = ServedHit("req-2", "ci", key("q"), Kind.SEMANTIC, 0.93, 0.0, "req-1")
 
 
 class World:
@@ -41,8 +43,18 @@ class World:
         return await self.reports.report(CI, "req-2", of_anyone=False)
 
     async def labels_and_reports(self) -> tuple[int, int]:
-        learnt = await self.labels.learnt("acme", wrong_share=0.05)
+        learnt = await self.labels.learnt("acme", Measure.COSINE, wrong_share=0.05)
         return sum(learnt.tally.values()), self.stats.counts("acme").reported
+
+
+@pytest.mark.parametrize(("votes", "measure", "step"), [(0.0, Measure.COSINE, 93), (0.71, Measure.VOTES, 71)])
+async def test_a_report_teaches_by_what_the_hit_was_chosen(votes: float, measure: Measure, step: int) -> None:
+    world = World()
+    await world.answers.put(key("q"), in_memory().answer())
+    await world.served.remember([replace(HIT, votes=votes)])
+    await world.report()
+    tallies = [(await world.labels.learnt("acme", each, wrong_share=0.05)).tally for each in Measure]
+    assert tallies == [{Label(Sampling.EVEN, step, wrong=True): 1} if each is measure else {} for each in Measure]
 
 
 async def test_two_reports_at_once_are_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,16 @@ import pytest
 
 from libs.background import Background
 from libs.errors import Reason, TokenwayError
+from libs.testing.answers import InMemoryAnswers
 from libs.testing.clock import ManualClock
 from libs.testing.labels import InMemoryLabels
-from services.cache.domain.calibration import Label, Sampling
+from libs.testing.vector_index import InMemoryIndex
+from services.cache.domain.calibration import NOTHING_IS_NEAR, Label, Measure, Sampling
+from services.cache.domain.demand import Demand
 from services.cache.domain.key import AnswerKey
 from services.cache.domain.labelling import Labelling
 from services.cache.domain.model import Question, StoredAnswer, Tier
+from services.cache.domain.ports import IndexEntry
 from services.cache.domain.semantic import Candidate, Surroundings
 from tests.contract.answer_stores import in_memory, key
 from tests.unit.cache.questions import question
@@ -22,28 +26,41 @@ from tests.unit.cache.questions import question
 FRESH = in_memory().answer("Paris.")
 
 
+def candidate(name: str, score: float, *, objection: str | None = None, family: str = "") -> Candidate:
+    """One whose cosine and share of the votes are the same number. Its answer's text is its name."""
+    answer = in_memory().answer(name)
+    return Candidate(key(name), answer, score, objection, score, key(family or name).digest)
+
+
 class World:
     """One stored answer at some cosine, a threshold, and whether the answers are the same."""
 
     def __init__(self, *, cosine: float | None, threshold: float = 0.9, audited: bool = False) -> None:
-        self.cosine, self.least, self.audited = cosine, threshold, audited
+        self.others = [] if cosine is None else [candidate("other", cosine)]
+        self.asks, self.audited = Demand(threshold), audited
+        self.measure = Measure.COSINE
+        # By the text of the other answer; else `verdict`.
+        self.verdicts: dict[str, bool | None] = {}
+        self.compared: list[str] = []
         self.labels = InMemoryLabels()
         self.clock = ManualClock()
         self.verdict: bool | None = True
-        self.objection: str | None = None
+        self.index = InMemoryIndex(max_entries=10, clock=self.clock)
+        self.answers = InMemoryAnswers(clock=self.clock, index=self.index)
         self.looked = 0
         self.may_look: asyncio.Event | None = None
 
-    async def near(self, question: Question, tier: Tier, *, limit: int) -> Surroundings:
-        """The answer itself is its own nearest neighbour."""
+    async def near(
+        self, question: Question, tier: Tier, *, limit: int, without: AnswerKey | None = None
+    ) -> Surroundings:
+        assert without == key("q")
         self.looked += 1
         if self.may_look is not None:
             await self.may_look.wait()
-        others = [] if self.cosine is None else [Candidate(key("other"), FRESH, self.cosine, self.objection)]
-        return Surroundings("", self.least, (Candidate(key("q"), FRESH, 1.0, None), *others))
+        return Surroundings("", self.asks, tuple(self.others[:limit]))
 
-    def threshold(self, organisation: str, tier: Tier) -> float:
-        return self.least
+    def demand(self, organisation: str, tier: Tier) -> Demand:
+        return self.asks
 
     def audits(self, key: AnswerKey) -> bool:
         return self.audited
@@ -51,13 +68,21 @@ class World:
     false_equal = 0.0
 
     async def same(self, fresh: StoredAnswer, stored: StoredAnswer) -> bool | None:
-        return self.verdict
+        self.compared.append(name := "".join(stored.whole.text))
+        return self.verdicts.get(name, self.verdict)
+
+    async def family(self) -> bytes:
+        """Of the fresh answer, afterwards."""
+        return next(each.family for each in self.index._entries.values() if each.key == key("q"))
 
     async def learnt(self, *, answers: int = 1) -> dict[Label, int]:
         """From so many answers at once."""
+        await self.answers.put(key("q"), FRESH)
+        self.index.put(IndexEntry(key("q"), bytes(32), b"", FRESH.expires_at))
         async with Background(drain_seconds=1) as background:
             labelling = Labelling(
                 semantic=self,
+                answers=self.answers,
                 verifier=self,
                 thresholds=self,
                 labels=self.labels,
@@ -69,7 +94,7 @@ class World:
             if self.may_look is not None:
                 await asyncio.sleep(0)
                 self.may_look.set()
-        return dict((await self.labels.learnt("acme", wrong_share=0.05)).tally)
+        return dict((await self.labels.learnt("acme", self.measure, wrong_share=0.05)).tally)
 
 
 async def test_a_miss_says_whether_the_nearest_answer_would_have_been_right() -> None:
@@ -105,8 +130,54 @@ async def test_what_the_verifier_cannot_tell_is_no_label() -> None:
 
 async def test_what_the_guard_objects_to_would_have_been_no_hit() -> None:
     world = World(cosine=0.934, audited=True)
-    world.objection = "numbers"
+    world.others = [candidate("other", 0.934, objection="names"), candidate("further", 0.92)]
     assert await world.learnt() == {}
+    assert not world.compared
+
+
+def by_votes(*others: Candidate, least: float = 0.9, cosine: float = 0, audited: bool = False) -> World:
+    """A calibrated organisation's."""
+    world = World(cosine=None, audited=audited)
+    world.asks, world.measure, world.others = Demand(cosine, least), Measure.VOTES, list(others)
+    return world
+
+
+async def test_by_votes_a_label_is_of_the_nearest_that_is_not_contradicted() -> None:
+    world = by_votes(candidate("other", 0.95, objection="negation"), candidate("further", 0.7, objection="names"))
+    world.verdicts = {"further": False}
+    assert await world.learnt() == {Label(Sampling.BELOW, 70, wrong=True): 1}
+
+
+async def test_by_votes_an_answer_joins_the_family_of_the_nearest_that_is_the_same() -> None:
+    world = by_votes(candidate("a", 0.8), candidate("b", 0.7, family="b's"), candidate("c", 0.6))
+    world.verdicts = {"a": False, "b": True}
+    assert await world.learnt() == {Label(Sampling.BELOW, 80, wrong=True): 1}
+    assert (world.compared, await world.family()) == (["a", "b"], key("b's").digest)
+
+
+async def test_of_each_family_one_is_compared() -> None:
+    world = by_votes(candidate("a", 0.8), candidate("b", 0.7, family="a"), candidate("c", 0.6))
+    world.verdict = False
+    await world.learnt()
+    assert (world.compared, await world.family()) == (["a", "c"], b"")
+
+
+async def test_what_is_contradicted_or_was_only_shed_is_no_label_and_may_be_family() -> None:
+    for world in (by_votes(candidate("a", 0.95, objection="order")), by_votes(candidate("a", 0.95))):
+        assert await world.learnt() == {}
+        assert await world.family() == key("a").digest
+
+
+async def test_a_hit_that_no_share_of_votes_could_make_is_no_label() -> None:
+    assert await by_votes(candidate("a", 0.85), least=NOTHING_IS_NEAR, cosine=0.95).learnt() == {}
+    audited = by_votes(candidate("a", 0.97), cosine=0.95, audited=True)
+    assert await audited.learnt() == {Label(Sampling.EVEN, 97, wrong=False): 1}
+
+
+async def test_by_cosine_nobody_has_a_family() -> None:
+    world = World(cosine=0.834)
+    await world.learnt()
+    assert await world.family() == b""
 
 
 async def test_under_load_answers_teach_nothing_and_wait_for_nothing() -> None:
@@ -121,6 +192,7 @@ async def test_labels_leave_the_encoder_time_for_lookups() -> None:
     async with Background(drain_seconds=1) as background:
         labelling = Labelling(
             semantic=world,
+            answers=world.answers,
             verifier=world,
             thresholds=world,
             labels=world.labels,
@@ -140,6 +212,7 @@ async def test_labels_that_cannot_be_written_are_lost_and_nothing_else() -> None
     async with Background(drain_seconds=1) as background:
         labelling = Labelling(
             semantic=world,
+            answers=world.answers,
             verifier=world,
             thresholds=world,
             labels=world.labels,
@@ -151,4 +224,4 @@ async def test_labels_that_cannot_be_written_are_lost_and_nothing_else() -> None
         world.labels.error = None
         world.clock.advance(1)
         labelling.stored(question(), Tier.BALANCED, key("q"), FRESH)
-    assert sum((await world.labels.learnt("acme", wrong_share=0.05)).tally.values()) == 1
+    assert sum((await world.labels.learnt("acme", world.measure, wrong_share=0.05)).tally.values()) == 1

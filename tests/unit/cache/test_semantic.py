@@ -15,6 +15,7 @@ from libs.testing.clock import ManualClock
 from libs.testing.encoder import WordCounter
 from libs.testing.thresholds import FixedThresholds
 from libs.testing.vector_index import InMemoryIndex
+from services.cache.domain.demand import Demand
 from services.cache.domain.explain import Explain
 from services.cache.domain.fill import Fill
 from services.cache.domain.found import Hit, Kind, SemanticMiss
@@ -46,6 +47,8 @@ class Tried:
         self.clock, self.stats = ManualClock(), Stats()
         self.encoder, self.thresholds = WordCounter(), FixedThresholds()
         self.objection: str | None = None
+        # Of one stored question alone, where it is there.
+        self.objections: dict[str, str] = {}
         self.judged: list[tuple[str, str]] = []
         self.index = InMemoryIndex(max_entries=100, clock=self.clock)
         self.answers = InMemoryAnswers(clock=self.clock, index=self.index)
@@ -82,7 +85,7 @@ class Tried:
 
     def _guard(self, asked: str, stored: str) -> str | None:
         self.judged.append((asked, stored))
-        return self.objection
+        return self.objections.get(stored, self.objection)
 
 
 @pytest.fixture
@@ -191,7 +194,7 @@ async def test_what_the_store_has_no_more_is_passed_over_and_forgotten(tried: Tr
     await tried.store(LESS_NEAR)
     await tried.store(STORED)
     tried.answers._answers.pop(exact_key(asks(STORED)))
-    found = await tried.semantic.find(asks(NEAR), Tier.CALIBRATED)
+    found = await tried.semantic.find(asks(NEAR), Tier.BALANCED)
     assert isinstance(found, Hit)
     assert (found.answer.asked, len(tried.index)) == (LESS_NEAR, 1)
 
@@ -245,13 +248,71 @@ async def test_what_does_not_show_that_it_is_english_must_be_as_near_as_strict_d
     assert found == SemanticMiss(SemanticResult.THRESHOLD, 0.95)
 
 
+async def same(tried: Tried, text: str, as_text: str) -> None:
+    """The answers to both were found the same."""
+    [entry] = [each for each in tried.index._entries.values() if each.key == exact_key(asks(as_text))]
+    await tried.answers.join(exact_key(asks(text)), entry.own_family)
+
+
+async def test_a_calibrated_answer_needs_its_share_of_the_votes_however_near_it_is(tried: Tried) -> None:
+    for text in (NEAR, LESS_NEAR):
+        await tried.store(text)
+    assert await tried.result(STORED, Tier.CALIBRATED) is SemanticResult.THRESHOLD
+    assert await tried.result(STORED, Tier.STRICT) is SemanticResult.HIT
+    await same(tried, LESS_NEAR, NEAR)
+    found = await tried.semantic.find(asks(STORED), Tier.CALIBRATED)
+    assert isinstance(found, Hit)
+    assert (found.threshold, found.answer.asked) == (0.8, NEAR)
+    assert 0.9 < found.votes < 1
+    assert found.similarity == pytest.approx(0.95, abs=0.01)
+
+
+async def test_a_hit_of_a_fixed_tier_has_no_votes(tried: Tried) -> None:
+    await tried.store(STORED)
+    found = await tried.semantic.find(asks(NEAR), Tier.BALANCED)
+    assert isinstance(found, Hit)
+    assert found.votes == 0
+
+
+async def test_by_votes_the_guard_vetoes_contradictions_and_leaves_names_to_them(tried: Tried) -> None:
+    await tried.store(STORED)
+    tried.objection = "names"
+    assert await tried.result(NEAR, Tier.CALIBRATED) is SemanticResult.HIT
+    assert await tried.result(NEAR, Tier.BALANCED) is SemanticResult.GUARD
+    tried.objection = "numbers"
+    assert await tried.result(NEAR, Tier.CALIBRATED) is SemanticResult.GUARD
+    assert tried.stats.vetoes == {"names": 1, "numbers": 1}
+
+
+async def test_by_votes_the_nearest_that_is_not_contradicted_is_given(tried: Tried) -> None:
+    for text in (NEAR, LESS_NEAR):
+        await tried.store(text)
+    await same(tried, LESS_NEAR, NEAR)
+    tried.objections[NEAR] = "numbers"
+    found = await tried.semantic.find(asks(STORED), Tier.CALIBRATED)
+    assert isinstance(found, Hit)
+    assert found.answer.asked == LESS_NEAR
+    assert await tried.result(STORED, Tier.BALANCED) is SemanticResult.GUARD
+
+
+async def test_what_is_near_may_be_told_as_if_one_answer_were_not_there(tried: Tried) -> None:
+    for text in (STORED, LESS_NEAR):
+        await tried.store(text)
+    without = exact_key(asks(STORED))
+    near = await tried.semantic.near(asks(STORED), Tier.CALIBRATED, limit=5, without=without)
+    [one] = near.candidates
+    assert one.answer.asked == LESS_NEAR
+    assert one.votes > 0.9
+    assert near.given == one
+
+
 async def test_an_explanation_shows_what_is_near_and_counts_as_no_lookup(tried: Tried) -> None:
     for text in (FAR, STORED):
         await tried.store(text)
     tried.objection = "negation"
     explained = await Explain(answers=tried.answers, semantic=tried.semantic).explain(asks(NEAR), Tier.BALANCED)
     near = explained.surroundings
-    assert (near.reason, near.threshold) == ("", 0.9)
+    assert (near.reason, near.demand) == ("", Demand(0.9))
     assert [each.answer.asked for each in near.candidates] == [STORED, FAR]
     assert [each.objection for each in near.candidates] == ["negation", "negation"]
     assert not tried.stats.counts().semantic
@@ -264,7 +325,7 @@ async def test_an_explanation_shows_what_is_near_and_counts_as_no_lookup(tried: 
 )
 async def test_an_explanation_says_why_the_tier_may_not_look(tried: Tried, text: str, tier: Tier, reason: str) -> None:
     explained = await Explain(answers=tried.answers, semantic=tried.semantic).explain(asks(text), tier)
-    assert (explained.surroundings.reason, explained.surroundings.threshold) == (reason, 0)
+    assert (explained.surroundings.reason, explained.surroundings.demand) == (reason, Demand())
 
 
 async def test_an_explanation_of_what_may_not_be_cached_says_that(tried: Tried) -> None:

@@ -50,32 +50,47 @@ def test_the_wrong_share_has_its_bound_and_what_it_rests_on(monkeypatch: pytest.
         labels=2_000,
         estimated_wrong_share=0.021,
         wrong_share_upper_bound=0.0432,
-        calibrated_threshold=0.84,
+        calibrated_threshold=0.64,
     )
 
     shown = rows(run(monkeypatch, told, "stats")[0].output)
 
     assert shown["hits"] == "450 (45.0%)"
     assert shown["wrong share of semantic hits"] == "2.1%, at most 4.3% (of 2,000 labels)"
-    assert shown["calibrated threshold"] == "0.840 or more"
+    assert shown["calibrated share of votes"] == "0.640 or more"
 
 
 def test_what_is_not_known_yet_is_no_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = rows(run(monkeypatch, pb.GetCacheStatsResponse(calibrated_threshold=2), "stats")[0].output)
 
     assert shown["wrong share of semantic hits"] == "not known yet"
-    assert shown["calibrated threshold"] == "none is near enough yet"
+    assert shown["calibrated share of votes"] == "none is enough yet"
 
 
-def test_a_neighbour_has_its_cosine_and_what_the_guard_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    near = pb.CacheNeighbour(source_request_id="req-1", similarity=0.98514, guard="negation")
+def test_a_neighbour_has_its_cosine_its_votes_and_what_the_guard_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    near = pb.CacheNeighbour(source_request_id="req-1", similarity=0.98514, votes=0.71234, guard="negation")
     told = pb.ExplainCacheResponse(model="small", key="ab", partition="cd", threshold=0.9, neighbours=[near])
 
     output = run(monkeypatch, told, "explain", "Is it not safe?")[0].output
 
     assert rows(output)["exact cache"] == "nothing stored"
     assert rows(output)["semantic cache"] == "cosine 0.900 or more"
-    assert output.splitlines()[-1].split() == ["0.9851", "negation", "req-1"]
+    assert output.splitlines()[-1].split() == ["0.9851", "0.712", "negation", "req-1"]
+
+
+@pytest.mark.parametrize(
+    ("demanded", "shown"),
+    [
+        ({"votes_threshold": 0.64}, "share of votes 0.640 or more"),
+        ({"votes_threshold": 2}, "share of votes none is enough yet"),
+        ({"threshold": 0.95, "votes_threshold": 0.64}, "cosine 0.950 or more, share of votes 0.640 or more"),
+    ],
+)
+def test_what_is_demanded_is_a_cosine_or_a_share_of_votes_or_both(
+    monkeypatch: pytest.MonkeyPatch, demanded: dict[str, float], shown: str
+) -> None:
+    told = pb.ExplainCacheResponse(model="small", **demanded)  # type: ignore[arg-type] # all are numbers
+    assert rows(run(monkeypatch, told, "explain", "x")[0].output)["semantic cache"] == shown
 
 
 def test_why_the_cache_is_not_used_is_said_of_each_part(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,12 @@ class Objection(StrEnum):
     ROLES = "roles"
 
 
+# The others tell that something else is named, or otherwise: often, and not always, another question.
+CONTRADICTIONS = frozenset(
+    {Objection.NUMBERS, Objection.CALENDAR, Objection.NEGATION, Objection.ANTONYM, Objection.ORDER}
+)
+
+# Contradictions first: what is told is the first that there is.
 _RULES = {
     Objection.NUMBERS: quantities.differ,
     Objection.CALENDAR: dates.differ,

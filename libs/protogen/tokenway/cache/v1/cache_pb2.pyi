@@ -207,7 +207,9 @@ class Found(_message.Message):
     bypass_reason: _builtins.str
     """Why a question may not be cached, for spans: "temperature", "scope"; or "refresh"."""
     threshold: _builtins.float
-    """The cosine that the semantic tier demanded; 0 where it was not asked."""
+    """What the semantic tier demanded: a cosine or, of a calibrated organisation, a share of the votes of the questions
+    nearby; 0 where it was not asked.
+    """
     semantic_pending: _builtins.bool
     """The semantic tier is looking: another Found follows soon, a hit or the same verdict again. Whoever does not want to
     wait for it need not.
@@ -638,22 +640,26 @@ class Neighbour(_message.Message):
     SOURCE_REQUEST_ID_FIELD_NUMBER: _builtins.int
     SIMILARITY_FIELD_NUMBER: _builtins.int
     GUARD_FIELD_NUMBER: _builtins.int
+    VOTES_FIELD_NUMBER: _builtins.int
     source_request_id: _builtins.str
     """The request that generated it."""
     similarity: _builtins.float
     """Cosine of the two embeddings."""
     guard: _builtins.str
     """What the lexical guard says: "ok", "numbers", "negation"."""
+    votes: _builtins.float
+    """The share of the votes of the questions nearby that its answer has: what the calibrated tier goes by."""
     def __init__(
         self,
         *,
         source_request_id: _builtins.str = ...,
         similarity: _builtins.float = ...,
         guard: _builtins.str = ...,
+        votes: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["guard", b"guard", "similarity", b"similarity", "source_request_id", b"source_request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["guard", b"guard", "similarity", b"similarity", "source_request_id", b"source_request_id", "votes", b"votes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -672,6 +678,7 @@ class ExplainResponse(_message.Message):
     NEIGHBOURS_FIELD_NUMBER: _builtins.int
     SEMANTIC_BYPASS_REASON_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
+    VOTES_THRESHOLD_FIELD_NUMBER: _builtins.int
     bypass_reason: _builtins.str
     """Empty when it may be cached; else why not."""
     key: _builtins.str
@@ -683,7 +690,11 @@ class ExplainResponse(_message.Message):
     semantic_bypass_reason: _builtins.str
     """Empty when the semantic tier may look; else why not: "tools", "code", "too_short"."""
     threshold: _builtins.float
-    """The cosine that the tier demands at present; 0 where it may not look."""
+    """The cosine that the tier demands at present; 0 where it may not look, or votes alone decide."""
+    votes_threshold: _builtins.float
+    """The share of the votes that it demands, as the organisation has learnt it; above 1: none is enough; 0 where they are
+    not counted.
+    """
     @_builtins.property
     def neighbours(self) -> _containers.RepeatedCompositeFieldContainer[Global___Neighbour]:
         """The nearest entries of the partition, nearest first."""
@@ -698,10 +709,11 @@ class ExplainResponse(_message.Message):
         neighbours: _abc.Iterable[Global___Neighbour] | None = ...,
         semantic_bypass_reason: _builtins.str = ...,
         threshold: _builtins.float = ...,
+        votes_threshold: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_reason", b"bypass_reason", "key", b"key", "neighbours", b"neighbours", "partition", b"partition", "semantic_bypass_reason", b"semantic_bypass_reason", "stored", b"stored", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_reason", b"bypass_reason", "key", b"key", "neighbours", b"neighbours", "partition", b"partition", "semantic_bypass_reason", b"semantic_bypass_reason", "stored", b"stored", "threshold", b"threshold", "votes_threshold", b"votes_threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -776,7 +788,9 @@ class GetStatsResponse(_message.Message):
     labels: _builtins.int
     """Labels that the estimate rests on."""
     calibrated_threshold: _builtins.float
-    """The cosine that the calibrated tier demands of the organisation at present; above 1: nothing is near enough."""
+    """The share of the votes that the calibrated tier demands at present; above 1: none is enough. 0 where the
+    organisation's tier is another.
+    """
     def __init__(
         self,
         *,

@@ -529,7 +529,9 @@ class GetCacheStatsResponse(_message.Message):
     labels: _builtins.int
     """Labels that the estimate rests on."""
     calibrated_threshold: _builtins.float
-    """The cosine that the calibrated tier demands at present; above 1: nothing is near enough."""
+    """The share of the votes that the calibrated tier demands at present; above 1: none is enough. 0 where the
+    organisation's tier is another.
+    """
     def __init__(
         self,
         *,
@@ -587,22 +589,26 @@ class CacheNeighbour(_message.Message):
     SOURCE_REQUEST_ID_FIELD_NUMBER: _builtins.int
     SIMILARITY_FIELD_NUMBER: _builtins.int
     GUARD_FIELD_NUMBER: _builtins.int
+    VOTES_FIELD_NUMBER: _builtins.int
     source_request_id: _builtins.str
     """The request that generated it."""
     similarity: _builtins.float
     """Cosine of the two questions' embeddings."""
     guard: _builtins.str
     """What the lexical guard says: "ok", "numbers", "negation"."""
+    votes: _builtins.float
+    """The share of the votes of the questions nearby that its answer has: what the calibrated tier goes by."""
     def __init__(
         self,
         *,
         source_request_id: _builtins.str = ...,
         similarity: _builtins.float = ...,
         guard: _builtins.str = ...,
+        votes: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["guard", b"guard", "similarity", b"similarity", "source_request_id", b"source_request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["guard", b"guard", "similarity", b"similarity", "source_request_id", b"source_request_id", "votes", b"votes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -622,6 +628,7 @@ class ExplainCacheResponse(_message.Message):
     STORED_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
     NEIGHBOURS_FIELD_NUMBER: _builtins.int
+    VOTES_THRESHOLD_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model that would answer."""
     bypass_reason: _builtins.str
@@ -635,7 +642,11 @@ class ExplainCacheResponse(_message.Message):
     stored: _builtins.bool
     """True when an exact answer is stored."""
     threshold: _builtins.float
-    """The cosine that the tier demands; 0 where it may not look."""
+    """The cosine that the tier demands; 0 where it may not look, or votes alone decide."""
+    votes_threshold: _builtins.float
+    """The share of the votes that the tier demands, as the organisation has learnt it; above 1: none is enough; 0 where
+    they are not counted.
+    """
     @_builtins.property
     def neighbours(self) -> _containers.RepeatedCompositeFieldContainer[Global___CacheNeighbour]:
         """The nearest entries, nearest first."""
@@ -651,10 +662,11 @@ class ExplainCacheResponse(_message.Message):
         stored: _builtins.bool = ...,
         threshold: _builtins.float = ...,
         neighbours: _abc.Iterable[Global___CacheNeighbour] | None = ...,
+        votes_threshold: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_reason", b"bypass_reason", "key", b"key", "model", b"model", "neighbours", b"neighbours", "partition", b"partition", "semantic_bypass_reason", b"semantic_bypass_reason", "stored", b"stored", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypass_reason", b"bypass_reason", "key", b"key", "model", b"model", "neighbours", b"neighbours", "partition", b"partition", "semantic_bypass_reason", b"semantic_bypass_reason", "stored", b"stored", "threshold", b"threshold", "votes_threshold", b"votes_threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

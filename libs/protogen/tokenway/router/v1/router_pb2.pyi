@@ -201,7 +201,9 @@ class CacheControl(_message.Message):
         TIER_BALANCED: CacheControl._Tier.ValueType  # 3
         """Cosine 0.90 and the lexical guard."""
         TIER_CALIBRATED: CacheControl._Tier.ValueType  # 4
-        """A threshold that keeps the share of wrong hits below a bound."""
+        """No contradiction, and a share of the votes of the questions nearby that keeps the share of wrong hits below a
+        bound.
+        """
 
     class Tier(_Tier, metaclass=_TierEnumTypeWrapper):
         """How similar a question must be. A request can only be stricter than its organisation's policy."""
@@ -215,7 +217,9 @@ class CacheControl(_message.Message):
     TIER_BALANCED: CacheControl.Tier.ValueType  # 3
     """Cosine 0.90 and the lexical guard."""
     TIER_CALIBRATED: CacheControl.Tier.ValueType  # 4
-    """A threshold that keeps the share of wrong hits below a bound."""
+    """No contradiction, and a share of the votes of the questions nearby that keeps the share of wrong hits below a
+    bound.
+    """
 
     MODE_FIELD_NUMBER: _builtins.int
     TIER_FIELD_NUMBER: _builtins.int
