@@ -364,6 +364,18 @@ async def test_a_repeated_reserve_answers_the_same_and_reserves_once(tried: Trie
     assert stands(tried) == (0, 110)
 
 
+async def test_a_repeated_reserve_is_answered_for_the_accounts_of_the_first(tried: Tried) -> None:
+    await limit(tried.ledger, 50, account=ORGANISATION)
+    await tried.ledger.put_limit("acme", Limit(ORGANISATION, Window.DAY, 50, soft=True))
+    reservation = asked(principal=BOB, want=40, most=40)
+    first = await tried.ledger.reserve(reservation)
+
+    second = await tried.ledger.reserve(replace(reservation, principal=ADA))
+
+    assert second == first
+    assert stands(tried, account=ORGANISATION) == (0, 50)
+
+
 async def test_a_reserve_that_comes_after_its_end_gets_no_lease(tried: Tried) -> None:
     reservation = asked()
     await tried.ledger.reserve(reservation)

@@ -27,7 +27,7 @@ from services.budget.domain.receipt import Receipt, ReceiptPage, ReceiptQuery, S
 Asked = dict[str, Any]
 # What every verb's script begins with; lua/organisation.lua explains.
 _BEGINNING = (
-    *("calendar", "cost", "organisation", "amounts", "wanted", "sliding", "counters", "days", "notes"),
+    *("calendar", "organisation", "days", "sliding", "cost", "amounts", "wanted", "counters", "notes"),
     "reservations",
 )
 # What comes after it.

@@ -1,11 +1,11 @@
 -- Reserves for all accounts, kinds and windows, or for none.
 
-local limits = limits_of(args.accounts)
 local existing = read(args.id, now)
+if existing and existing.state ~= 'open' then
+  return reply({'closed', existing.state})
+end
+local limits = limits_of((existing or args).accounts)
 if existing then
-  if existing.state ~= 'open' then
-    return reply({'closed', existing.state})
-  end
   weigh(limits, pages_of({}, existing.accounts, existing.touched, now), now)
   return lease_reply(existing, now, passed(limits))
 end
