@@ -1,5 +1,5 @@
--- What each account has used and reserved, by kind and window: money in a hash a window of the calendar, with a field an
--- account, `USED RESERVED`; anything else in a hash a counter, by sliding.lua.
+-- What each account has used and reserved, by kind and window: money in a hash a window of the calendar, with a field
+-- an account, `USED RESERVED`; anything else in a hash a counter, by sliding.lua.
 
 -- A counter outlives its window by the longest lease (a day), the time for corrections (a day), and a day.
 local COUNTER_KEPT_MS = 3 * DAY_MS
@@ -44,7 +44,8 @@ local function pages_of(draft, accounts, touched, at_ms)
     pages[i], pages[window] = page, page
   end
   for account, kind, window in string.gmatch(touched, '(%S+) (%S+) (%S+)') do
-    local page = kind == 'money' and money_page(draft, window, at_ms, {account}) or rate_page(draft, kind, window, account)
+    local is_money = kind == 'money'
+    local page = is_money and money_page(draft, window, at_ms, {account}) or rate_page(draft, kind, window, account)
     pages[#pages + 1], pages[account .. ' ' .. kind .. ' ' .. window] = page, page
   end
   return pages

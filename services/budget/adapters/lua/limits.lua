@@ -82,8 +82,8 @@ local function after(limit)
   return used + limit.page.spent, held + limit.page.reserved
 end
 
--- Of the kind of a limit, how much is wanted with the draft, and how much of that the draft adds. That stands in the way
--- of those alone who are not let in yet: `wants` is false for others.
+-- Of the kind of a limit, how much is wanted with the draft, and how much of that the draft adds. That stands in the
+-- way of those alone who are not let in yet: `wants` is false for others.
 local function wanted_in(limit, wants)
   local adds = wants and wanted[limit.kind]
   if not adds then

@@ -11,8 +11,8 @@ local swept = {leases = 0, presumed = 0}
 
 -- A reservation is one value, packed: what Reserve was called with, and what changes. The live part of a lease is
 -- `reserved`, held in the windows of `part_ms` and in the counters that `touched` names beside those of every account;
--- `booked` is what earlier parts have come to, and `wanted` what the longest answer would come to beyond both; all three
--- are amounts. `input`, `cached` and `output` are what was used so far.
+-- `booked` is what earlier parts have come to, and `wanted` what the longest answer would come to beyond both; all
+-- three are amounts. `input`, `cached` and `output` are what was used so far.
 local function record_key(id)
   return PREFIX .. 'reserved:' .. id
 end

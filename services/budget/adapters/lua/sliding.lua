@@ -1,7 +1,7 @@
--- What is counted for a limit alone, a hash a counter. Over a sliding window `spent` is the sum of buckets, each a field
--- that is named by its number, and `first` is a bucket before which there is none. What has left the window is taken
--- from the sum when a call next looks, so a call pays for the buckets that have left since the last one. In total there
--- are no buckets.
+-- What is counted for a limit alone, a hash a counter. Over a sliding window `spent` is the sum of buckets, each a
+-- field that is named by its number, and `first` is a bucket before which there is none. What has left the window is
+-- taken from the sum when a call next looks, so a call pays for the buckets that have left since the last one. In total
+-- there are no buckets.
 
 -- Of a total there is none.
 local SLIDING_MS = {minute = MINUTE_MS, hour = HOUR_MS, day = DAY_MS, month = 30 * DAY_MS}
@@ -45,7 +45,8 @@ local function stand_rate(page, now)
   end
 end
 
--- Books in the bucket of the moment; what has left the window needs no correction. Returns the fields that change by it.
+-- Books in the bucket of the moment; what has left the window needs no correction. Returns the fields that change by
+-- it.
 local function book_in_bucket(page)
   local bucket = math.floor(page.booked_ms / page.bucket_ms)
   if bucket < page.oldest then
