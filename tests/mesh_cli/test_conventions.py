@@ -65,6 +65,7 @@ def test_a_shell_is_offered_what_the_mesh_has(mesh: Tokenway, asked: str) -> Non
         ("tokenway chat - --model ", []),
         ("tokenway keys revoke ", []),
         ("tokenway budget set ", ["organisation"]),
+        ("tokenway budget set key:ci day -1 ", ["organisation"]),
         ("tokenway trace ", ["last"]),
         ("tokenway chat --router 192.0.2.1:443 --model ", []),
         ("tokenway chat --state-dir /dev/null --model ", []),

@@ -32,7 +32,7 @@ class Commands(Pages):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Of the whole line: its subcommands' too."""
-        for each in args:
+        for each in () if ctx.resilient_parsing else args:  # a shell that completes a line gets no error
             _refuse_bytes(each)
         return super().parse_args(ctx, args)
 

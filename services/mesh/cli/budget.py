@@ -100,7 +100,8 @@ class Setting(Page):
     """`budget set … -1`: a number that is refused, and no option of that name."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if below := next((each for each in args if _NEGATIVE.fullmatch(each)), None):
+        below = next((each for each in args if _NEGATIVE.fullmatch(each)), None)
+        if below and not ctx.resilient_parsing:  # a shell that completes a line gets no error
             raise click.UsageError(f"the limit {below} is below 0: give 0, which refuses everything, or more", ctx)
         return super().parse_args(ctx, args)
 

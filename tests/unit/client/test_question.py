@@ -105,6 +105,7 @@ def test_an_option_that_is_none_is_a_type_error_as_any_argument(option: str, say
         ({"max_tokens": "3"}, "max_tokens: is '3': give a whole number, at least 0 and at most 4294967295"),
         ({"seed": 2**63}, "seed: is 9223372036854775808: give a whole number, at least -9223372036854775808"),
         ({"cache": "sometimes"}, "cache: is 'sometimes': give off, read_only, refresh, or leave it out"),
+        ({"stop": "END"}, "stop: is one text, whose every letter would stop the answer: give a list of texts"),
         ({"max_tokens": -1, "cache": "on"}, "4294967295; cache: is 'on'"),
     ],
 )
@@ -113,6 +114,12 @@ def test_a_value_that_no_request_can_have_is_refused_with_its_limits(options: An
         request_of("hello", options)
     assert refused.value.reason is Reason.INVALID_REQUEST
     assert {each.field for each in refused.value.fields} == set(options)
+
+
+def test_bytes_that_were_no_text_are_said_to_be_none() -> None:
+    with pytest.raises(TokenwayError, match=r"question: has the lone surrogate .*, which is no text") as refused:
+        request_of("b\udcff", {})
+    assert refused.value.reason is Reason.INVALID_REQUEST
 
 
 def test_none_is_as_good_as_left_out() -> None:

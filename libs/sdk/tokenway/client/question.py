@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict
 
 from pydantic import TypeAdapter
 
+from libs.errors import FieldViolation, invalid_request
 from tokenway.client.rules import check
 from tokenway.common.v1 import generation_pb2 as pb
 from tokenway.common.v1.generation_pb2 import (
@@ -80,6 +81,15 @@ def request_of(question: Question, options: Options) -> GenerateRequest:
     TypeError for an option that is none; INVALID_REQUEST for values that no request can have.
     """
     check(options, Options.__annotations__)
+    try:
+        return _request_of(question, options)
+    except UnicodeEncodeError as error:
+        # As Python keeps the bytes of a file or an argument that is not UTF-8.
+        says = f"has the lone surrogate {error.object[error.start]!r}, which is no text: decode it as what it is"
+        raise invalid_request(FieldViolation("question", says)) from None
+
+
+def _request_of(question: Question, options: Options) -> GenerateRequest:
     request = GenerateRequest()
     if isinstance(question, GenerateRequest):
         request.CopyFrom(question)

@@ -40,6 +40,8 @@ def _broken(given: Mapping[str, Any]) -> Iterator[FieldViolation]:
             yield FieldViolation(
                 name, f"is {repr(value)[:40]}: give a whole number, at least {least} and at most {most}"
             )
+    if isinstance(given.get("stop"), str):
+        yield FieldViolation("stop", "is one text, whose every letter would stop the answer: give a list of texts")
     mode = given.get("cache")
     if mode is not None and mode not in CACHE_MODES:
         yield FieldViolation("cache", f"is {repr(mode)[:40]}: give {', '.join(CACHE_MODES)}, or leave it out")
