@@ -105,12 +105,15 @@ class StateDirectory:
         self._announcement.unlink(missing_ok=True)
 
     def api_key(self) -> str:
-        """The owner's key, made at the first call. It is in this folder only: never in logs or the configuration."""
-        try:
-            return self.api_key_file.read_text().strip()
-        except FileNotFoundError:
+        """The owner's key, made at the first call. It is in this folder only: never in logs or the configuration.
+
+        MeshError when the file is there and holds none.
+        """
+        if not self.api_key_file.exists():
             self._write(self.api_key_file, new_api_key())
-            return self.api_key_file.read_text()
+        if key := self.api_key_file.read_text().strip():
+            return key
+        raise MeshError(f"{self.api_key_file} is empty: remove it and start the mesh again, which makes a new key")
 
     def write_configuration(self, text: str) -> Path:
         """Keeps the configuration that the services read."""

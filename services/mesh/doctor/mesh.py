@@ -80,10 +80,13 @@ class Mesh:
         return skipped("services", f"{none}; `tokenway up` would start {names}")
 
     async def _models(self, running: RunningMesh) -> AsyncIterator[Finding]:
-        router = RouterAddress(running.router, self.state.api_key(), tls=running.tls)
         try:
+            router = RouterAddress(running.router, self.state.api_key(), tls=running.tls)
             async with connected(router) as client:
                 models = (await client.list_models(timeout_seconds=_ANSWER_SECONDS)).models
+        except MeshError as error:
+            yield wrong("models", str(error), cure=f"rm {self.state.api_key_file}")
+            return
         except TokenwayError as error:
             if error.reason is Reason.KEY_REVOKED:
                 cure = f"stop the mesh, rm {self.state.api_key_file}, and start it again: `tokenway up` makes a new one"

@@ -83,6 +83,13 @@ def test_a_key_that_the_owner_brought_is_kept(state: StateDirectory) -> None:
         assert state.api_key() == "my-own"
 
 
+def test_a_key_file_that_is_empty_is_no_key(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    state.api_key_file.write_text("\n")
+    with pytest.raises(MeshError, match=f"{state.api_key_file} is empty: remove it and start the mesh again"):
+        state.api_key()
+
+
 def test_the_last_request_is_remembered(state: StateDirectory) -> None:
     state.remember_request("a")
     assert state.last_request() is None, "nothing is written where no mesh ever ran"
