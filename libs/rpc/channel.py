@@ -10,13 +10,16 @@ from libs.rpc.tls import Tls, Trust
 
 _MAX_MESSAGE_BYTES = 16 << 20
 _KEEPALIVE_MILLISECONDS = 30_000
+# A slow line has that long for what is queued before the answer.
+_PING_MILLISECONDS = 20_000
 
 CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-    # A peer that vanished without a word is noticed within 40 s; live streams keep the connection in use meanwhile.
+    # A peer that vanished without a word is noticed within 50 s; live streams keep the connection in use meanwhile. The
+    # second is not keepalive_timeout_ms, which decides nothing (grpc/grpc#39239): clients waited for ever.
     ("grpc.keepalive_time_ms", _KEEPALIVE_MILLISECONDS),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", _PING_MILLISECONDS),
     # The router owns every retry; gRPC's transparent ones would multiply with them.
     ("grpc.enable_retries", 0),
     # A replica that comes back is found quickly: gRPC's default waits up to two minutes.
@@ -28,10 +31,9 @@ CHANNEL_OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 
-SERVER_OPTIONS = (
+_SERVER_OPTIONS = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-    ("grpc.keepalive_time_ms", _KEEPALIVE_MILLISECONDS),
     ("grpc.http2.min_ping_interval_without_data_ms", _KEEPALIVE_MILLISECONDS // 2),
     # grpc.aio accepts one call a round of its loop. Of more than a thousand that wait for it gRPC drops some, and any
     # that has waited for 30 s, as CANCELLED without a word (grpc/grpc#34782). How long to wait is the caller's to say;
@@ -41,6 +43,14 @@ SERVER_OPTIONS = (
     # Two processes on one port would share it silently; several per service will ask for it by name.
     ("grpc.so_reuseport", 0),
 )
+
+
+def server_options(*, public: bool) -> tuple[tuple[str, int], ...]:
+    """A caller within the mesh that stands still keeps those waiting who follow its answer: it is noticed within 20 s.
+    One from outside may have a slow line: 50 s.
+    """
+    keepalive, ping = (_KEEPALIVE_MILLISECONDS, _PING_MILLISECONDS) if public else (10_000, 10_000)
+    return (*_SERVER_OPTIONS, ("grpc.keepalive_time_ms", keepalive), ("grpc.http2.ping_timeout_ms", ping))
 
 
 def dial(address: str, *, tls: Tls | Trust | None = None, host: str | None = None) -> grpc.aio.Channel:

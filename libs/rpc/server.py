@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from libs.address import unix_socket_in_use, with_port
 from libs.errors import Reason, TokenwayError
 from libs.rpc.call import Middleware
-from libs.rpc.channel import SERVER_OPTIONS, refuse_plaintext
+from libs.rpc.channel import refuse_plaintext, server_options
 from libs.rpc.grpc_handlers import GrpcHandlers, OpenCalls
 from libs.rpc.middleware.errors import Pack
 from libs.rpc.middleware.mesh_guard import is_of_the_mesh
@@ -53,7 +53,7 @@ class RpcServer:
         self._services = tuple(sorted({each.method.service for each in routes}))
         self._open_calls = OpenCalls()
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(options=SERVER_OPTIONS)
+        self._server = grpc.aio.server(options=server_options(public=public))
         surround = runtime.chain(
             public=public, pack=pack, default_deadline_seconds=default_deadline_seconds, inner=inner
         )
