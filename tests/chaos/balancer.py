@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 
-from libs.rpc.channel import SERVER_OPTIONS, dial
+from libs.rpc.channel import dial, server_options
 
 _OF_THE_HOP = frozenset({"user-agent"})
 
@@ -22,7 +22,7 @@ async def balancer(listen: str, addresses: Sequence[str], *, seed: int) -> Async
     """Serves at `listen` while the block runs."""
     async with AsyncExitStack() as stack:
         channels = [await stack.enter_async_context(dial(each)) for each in addresses]
-        server = grpc.aio.server(options=SERVER_OPTIONS)
+        server = grpc.aio.server(options=server_options(public=False))
         server.add_generic_rpc_handlers((_Spread(channels, random.Random(seed)),))
         server.add_insecure_port(listen)
         await server.start()
