@@ -17,18 +17,19 @@ start begin commence launch initiate open boot start-up boot-up fire-up kick-off
     switch-off wrap-up wind-down call-off
 resume continue proceed carry-on keep-on
     / pause stop halt cease suspend quit cancel give-up call-off
-on / off
-in / out
+on onto / off
+in into / out
 up / down
 allow permit authorize authorise legalize grant approve let-in / forbid block ban bar prohibit deny disallow outlaw
-    refuse reject restrict stop shut-out lock-out keep-out rule-out
+    refuse reject restrict revoke stop shut-out lock-out keep-out rule-out
 accept approve agree welcome admit / reject decline refuse deny dismiss turn-down
 increase raise grow growth rise boost extend lengthen prolong expand enlarge amplify escalate lift climb
     turn-up go-up bring-up bump-up push-up scale-up ramp-up dial-up crank-up step-up put-up build-up
     / decrease reduce reduction lower drop fall cut shorten shrink diminish lessen decline turn-down go-down come-down
-    bring-down cut-down cut-back scale-down scale-back ramp-down dial-down tone-down push-down
+    bring-down cut-down cut-back scale-down scale-back ramp-down wind-down collapse dial-down tone-down push-down
 gain put-on / lose shed drop
 improve enhance better / worsen worse deteriorate degrade
+brighten bright brighter / dim dimmer dark darker
 strengthen reinforce / weaken undermine
 tighten tight / loosen loose
 widen broaden / narrow
@@ -36,12 +37,13 @@ more / less fewer
 most / least
 maximum max / minimum min
 higher / lower
+greater / lesser
 high / low
 highest / lowest
 above over exceed / below under
 long longer longest / short shorter shortest
 tall taller tallest / short shorter shortest
-big bigger biggest large larger largest / small smaller smallest
+big bigger biggest large larger largest / small smaller smallest little
 fast faster fastest quick quicker quickest rapid accelerate hasten speed-up hurry-up
     / slow slower slowest decelerate slow-down
 early earlier earliest / late later latest
@@ -57,7 +59,7 @@ join subscribe enrol enroll register enlist sign-up opt-in
     / leave unsubscribe quit cancel withdraw resign drop-out pull-out opt-out
 arrive arrival land touch-down / depart departure leave take-off set-off
 entry enter entrance come-in go-in get-in move-in let-in / exit leave come-out go-out get-out move-out
-board get-on hop-on / alight disembark get-off hop-off
+board get-on hop-on / alight disembark get-off hop-off hop-out
 stay remain / leave depart quit
 open / close shut lock seal
 create build establish construct set-up open put-up
@@ -112,21 +114,21 @@ advantage benefit upside pro strength / disadvantage drawback downside con risk 
 good better best great beneficial healthy helpful useful
     / bad worse worst terrible awful harmful unhealthy damaging detrimental
 right correct true / wrong incorrect false
-safe harmless / dangerous unsafe harmful risky hazardous poisonous toxic
+safe safety harmless / dangerous danger unsafe harmful risky hazardous poisonous toxic
 legal / illegal
 positive / negative
 easy easier easiest / hard harder hardest difficult
 simplify / complicate
 light lighter / heavy heavier dark darker
 hot hotter warm warmer heat heat-up warm-up / cold colder cool cooler chill cool-down
-wet / dry
+wet rainy / dry
 strong stronger / weak weaker
 soft softer / hard harder loud louder
 loud louder noisy / quiet quieter silent
 clean / dirty
 old older oldest / new newer newest young younger youngest
 rich wealthy wealth / poor poverty
-wide wider / narrow narrower
+wide wider broad broader / narrow narrower
 thick thicker / thin thinner
 deep deeper / shallow
 sharp / blunt dull
@@ -137,7 +139,7 @@ smart clever / stupid dumb
 beautiful pretty / ugly
 polite / rude
 mild / severe
-full whole / empty part partial half
+full whole wholly / empty part partial partly half
 fill load fill-up top-up / empty drain
 inflate blow-up pump-up / deflate let-down
 near nearer nearest close closer closest / far farther farthest further furthest
@@ -151,7 +153,7 @@ clockwise / counterclockwise
 north northern / south southern
 east eastern / west western
 urban / rural
-public / private
+public publicly / private
 local domestic / international foreign abroad overseas remote
 online / offline
 physical / digital virtual
@@ -163,6 +165,7 @@ upload / download
 push / pull
 throw / catch
 collect pick-up / deliver drop-off
+collect gather / distribute spread scatter
 lift pick-up / drop put-down
 show reveal display uncover / hide conceal cover
 visible / hidden invisible
@@ -171,11 +174,19 @@ input / output
 encrypt encode / decrypt decode
 upgrade / downgrade
 attract / repel
+absorb / emit
+float / sink
+soothe / irritate
+shout / whisper
+feed / starve
+hurry rush / wait delay
+mount / eject
+restore bring-back / remove delete rid
 catch capture arrest detain / release let-go
 attend catch / miss skip
 appear / vanish
 lead / follow
-active / passive idle
+active busy / passive idle
 static / dynamic
 synchronous sync / asynchronous async
 simple / complex complicated
@@ -199,10 +210,33 @@ abundant / scarce
 same similar / different
 always / sometimes
 all every each / some
-previous former / next latter
+previous former preceding / next latter succeeding
 past / future
-ancient / modern
+present / past
+present / future
+present / absent
+presence / absence
+ancient traditional / modern
 sudden / gradual
+normal ordinary usual / abnormal extraordinary unusual
+singular / plural
+actual / potential
+accidental / deliberate intentional
+general / specific particular
+national / international
+local / national global
+native / foreign
+conservative / liberal
+religious / secular
+civilian / military
+masculine / feminine
+offensive / defensive
+friendly / hostile
+wise / foolish
+brave / cowardly
+well / ill badly poorly
+bullish / bearish
+prefix / suffix
 raw / cooked
 fresh / frozen stale
 liquid / solid
@@ -291,6 +325,12 @@ write wrote written
 """
 
 
+# Of any verb that has one of them.
+_PARTICLES = (("in", "out"), ("on", "off"), ("up", "down"))
+# Words that look like adverbs of such that lie on a scale.
+_NO_ADVERBS = frozenset({"hardly", "lately", "likely", "mostly", "nearly", "shortly"})
+
+
 def sense_of(form: str) -> str:
     """As words of a text are looked up: without endings; "turned-off" is "turn-off"."""
     verb, _, particle = form.partition("-")
@@ -300,12 +340,33 @@ def sense_of(form: str) -> str:
 
 def _poles() -> dict[str, frozenset[int]]:
     found: dict[str, set[int]] = {}
-    scales = _SCALES.replace("\n    ", " ").strip().splitlines()
-    for number, scale in enumerate(scales, start=1):
-        for sign, pole in zip((1, -1), scale.split("/"), strict=True):
+    scales = [scale.split("/") for scale in _SCALES.replace("\n    ", " ").strip().splitlines()]
+    forms = {form for scale in scales for pole in scale for form in pole.split()}
+    for number, scale in enumerate([*scales, *_scales_of_particles(forms)], start=1):
+        for sign, pole in zip((1, -1), scale, strict=True):
             for form in pole.split():
-                found.setdefault(sense_of(form), set()).add(sign * number)
+                for sense in {sense_of(form), _adverb(form)} - _NO_ADVERBS:
+                    found.setdefault(sense, set()).add(sign * number)
+                if form not in forms:
+                    # "Wind up" against "calm down".
+                    found[sense_of(form)] |= found[form.partition("-")[2]]
     return {sense: frozenset(poles) for sense, poles in found.items()}
+
+
+def _scales_of_particles(forms: set[str]) -> list[tuple[str, str]]:
+    """From "drop out" also "drop in"."""
+    verbs = {form.partition("-")[0] for form in forms if "-" in form}
+    pairs = [(f"{verb}-{one}", f"{verb}-{other}") for verb in sorted(verbs) for one, other in _PARTICLES]
+    return [pair for pair in pairs if not forms.isdisjoint(pair)]
+
+
+def _adverb(form: str) -> str:
+    """Of an adjective; of other words it is none that is ever said."""
+    if form.endswith("y"):
+        return f"{form[:-1]}ily"
+    if form.endswith("le"):
+        return f"{form[:-1]}y"
+    return f"{form}ally" if form.endswith("ic") else f"{form}ly"
 
 
 BASES = {stem(form): stem(base) for form, base in by_form(_IRREGULAR).items()}

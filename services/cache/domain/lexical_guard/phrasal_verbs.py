@@ -6,7 +6,7 @@ from services.cache.domain.lexical_guard.contraries import BASES, POLES, sense_o
 from services.cache.domain.lexical_guard.dates import NAMED
 from services.cache.domain.lexical_guard.said import FUNCTION, Said
 
-# Contraries of nothing; but their "in" and "out" are none of each other either.
+# Contraries of nothing: their "in" and "out" are not even each other's.
 _IDIOMS = """
 find-out figure-out fill-in fill-out work-out sort-out try-out carry-out point-out look-up end-up show-up clean-up
 write-down note-down break-down
@@ -14,11 +14,12 @@ write-down note-down break-down
 # "Log into" is "log in".
 _BEFORE_A_PLACE = {"in": "into", "on": "onto"}
 _DETERMINERS = frozenset({"a", "an", "the", "my", "your", "his", "her", "its", "our", "their"})
-# What of the closed classes an object between verb and particle may have.
-_OBJECTS = "this that these those such some any me you him it us them one ones mine of"
+_OBJECTS = "this that these those such some any me you him it us them one ones mine"
 _OF_AN_OBJECT = _DETERMINERS.union(_OBJECTS.split())
+# What of the closed classes may stand between verb and particle: "turn the light in it off".
+_BETWEEN = _OF_AN_OBJECT | {"of", "in", "at", "for"}
 _ADVERBS = frozenset({"again", "now", "later", "today", "tonight", "tomorrow"})
-_MOST_BETWEEN = 5
+_MOST_BETWEEN = 8
 
 
 def _by_verb() -> dict[str, dict[str, str]]:
@@ -41,7 +42,9 @@ def senses(said: Said) -> tuple[str, ...]:
     if _PHRASAL.keys().isdisjoint(found):
         return tuple(found)
     for verb, stemmed in enumerate(found):
-        if stemmed in _PHRASAL and (places := _particles(said.words, verb, _PHRASAL[stemmed])):
+        places = _particles(said.words, verb, _PHRASAL[stemmed]) if stemmed in _PHRASAL else []
+        # Of two verbs the nearer has it ("let them log in"), if it is one: of "turn the setting off" "setting" is not.
+        if places and not ("-" in found[places[0]] and said.words[verb].endswith(("ing", "ings"))):
             found[verb] = ""
             for place in places:
                 found[place] = _PHRASAL[stemmed][said.words[place]]
@@ -50,13 +53,14 @@ def senses(said: Said) -> tuple[str, ...]:
 
 def _particles(words: tuple[str, ...], verb: int, of_verb: dict[str, str]) -> list[int]:
     """Where the verb's particle stands, or both of "on and off". "The switch on my phone" is no verb."""
-    if verb and words[verb - 1] in _DETERMINERS:
+    is_noun = verb > 0 and words[verb - 1] in _DETERMINERS
+    # "Keep logging in" has the particle of "logging".
+    if is_noun or (verb + 1 < len(words) and words[verb + 1].endswith("ing")):
         return []
     for place in range(verb + 1, min(verb + 2 + _MOST_BETWEEN, len(words))):
-        if words[place] in of_verb:
-            is_particle = _begins_nothing(words[place:], beside=place == verb + 1)
-            return _coordinated(words, place, of_verb) if is_particle else []
-        if words[place] in FUNCTION and words[place] not in _OF_AN_OBJECT:
+        if words[place] in of_verb and _begins_nothing(words[place:], beside=place == verb + 1):
+            return _coordinated(words, place, of_verb)
+        if words[place] in FUNCTION and words[place] not in _BETWEEN:
             return []
     return []
 
