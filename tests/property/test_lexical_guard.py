@@ -66,6 +66,7 @@ def spelled(number: int) -> str:
 # Each asks a rule, or a pattern, to begin anew at every place.
 _REPEATED = [
     "one two from-to not Oslo's 5% ",
+    "turn it on and off ",
     "\n",
     " ",
     "hi ",

@@ -323,8 +323,6 @@ win won
 withdraw withdrew withdrawn
 write wrote written
 """
-
-
 # Of any verb that has one of them.
 _PARTICLES = (("in", "out"), ("on", "off"), ("up", "down"))
 # Words that look like adverbs of such that lie on a scale.

@@ -58,7 +58,7 @@ def _particles(words: tuple[str, ...], verb: int, of_verb: dict[str, str]) -> li
     if is_noun or (verb + 1 < len(words) and words[verb + 1].endswith("ing")):
         return []
     for place in range(verb + 1, min(verb + 2 + _MOST_BETWEEN, len(words))):
-        if words[place] in of_verb and _begins_nothing(words[place:], beside=place == verb + 1):
+        if words[place] in of_verb and _begins_nothing(words[place : place + 2], beside=place == verb + 1):
             return _coordinated(words, place, of_verb)
         if words[place] in FUNCTION and words[place] not in _BETWEEN:
             return []
@@ -78,5 +78,7 @@ def _begins_nothing(words: tuple[str, ...], *, beside: bool) -> bool:
 def _coordinated(words: tuple[str, ...], place: int, of_verb: dict[str, str]) -> list[int]:
     """The particle's place, and of "on and off" or "on/off" the other's."""
     second = place + 2 if words[place + 1 : place + 2] in (("and",), ("or",)) else place + 1
-    is_one = second < len(words) and words[second] in of_verb and _begins_nothing(words[second:], beside=False)
+    is_one = (
+        second < len(words) and words[second] in of_verb and _begins_nothing(words[second : second + 2], beside=False)
+    )
     return [place, second] if is_one else [place]
