@@ -23,6 +23,8 @@ from libs.rpc.routes import Route
 from libs.rpc.runtime import Runtime
 from libs.rpc.tls import Tls
 
+_WITHOUT_END_SECONDS = 86_400.0  # a day
+
 
 class RpcServer:
     """Serves routes at an address while its `async with` block runs; `address` then holds the bound port.
@@ -76,7 +78,9 @@ class RpcServer:
         await self._set_ready(ready=False)
         async with asyncio.TaskGroup() as tasks:
             # Refuses new calls at once. What outlives every call that matters, a health watch, is not waited for.
-            tasks.create_task(self._server.stop(self._drain_seconds))
+            # It has no end of its own: where that came just when the other stop has destroyed the server, as after a
+            # moment in which the machine stood still, grpc 1.85 would crash the process.
+            tasks.create_task(self._server.stop(_WITHOUT_END_SECONDS))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._open_calls.wait_until_none(), self._drain_seconds)
             tasks.create_task(self._server.stop(None))
