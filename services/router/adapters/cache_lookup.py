@@ -105,6 +105,9 @@ class CacheLookup:
             except (TokenwayError, TimeoutError) as error:
                 self._log.info("the semantic tier failed, going on without it", error=repr(error))
                 if found.verdict != pb.VERDICT_LEAD:
+                    # Whoever follows takes the answer also when it comes late. Nobody else hears of it.
+                    if found.verdict != pb.VERDICT_FOLLOW:
+                        await self._open.aclose()
                     return _looked(found)
                 found = await self._called_without_semantic_tier()
         if found.verdict not in _STAYS_OPEN:
