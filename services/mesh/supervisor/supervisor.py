@@ -148,6 +148,8 @@ class Supervisor:
             "REDIS_URL": valkey.url(sockets.valkey) if redis_url == EMBEDDED else redis_url,
             "TOKENWAY_DEFAULT_MODEL": str(self.default_model),
             "TOKENWAY_OTLP": sockets.collector,
+            # onnxruntime reports to its maker otherwise, from when it is imported, and leaves a file behind.
+            "ORT_DISABLE_TELEMETRY": "1",
             # vLLM's own sockets: it leaves them behind, in the temporary folder of the machine.
             "VLLM_RPC_BASE_PATH": str(sockets.folder),
         }
