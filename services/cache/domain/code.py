@@ -26,7 +26,7 @@ _SIGNS = re.compile(
   | \b[0-9a-f]{8,}\b | \b0x[0-9a-f]+\b      # hashes
   | ^[ \t]*(?:def|class|function|const|let|var|public|private|return|if|for|while|else|try)\b.*[({:][ \t]*$
   | ^[ \t]*(?:from\s\S+\simport\s|\#include\b|\#!)
-  | (?i:\bselect\b.{1,99}\bfrom\b.{1,99}\b(?:where|limit|join|order\sby|group\sby)\b)
+  | (?i:\bselect\b(?:(?!select\b).){1,99}\bfrom\b(?:(?!select\b).){1,99}\b(?:where|limit|join|order\sby|group\sby)\b)
     """,
     re.VERBOSE | re.MULTILINE,
 )

@@ -31,6 +31,7 @@ class HitLog:
         self._pause = pause
         self._waiting: list[ServedHit] = []
         self._writing = False
+        self._one_write = asyncio.Lock()
 
     def heard(self, event: LookupEvent, principal: Principal, request_id: str) -> None:
         """Of a request's lookup, each event: keeps which answer it got. At once."""
@@ -48,11 +49,8 @@ class HitLog:
             _ = self._background.begin(self._write(), name="served hits")
 
     async def find(self, organisation: str, request_id: str) -> ServedHit | None:
-        """Also what is not written yet, by this process."""
-        for hit in self._waiting:
-            if (hit.key.organisation, hit.request_id) == (organisation, request_id):
-                await self._flush()
-                break
+        """Also what is not written yet, or just being written, by this process."""
+        await self._flush()
         return await self._served.find(organisation, request_id)
 
     async def forget(self, hit: ServedHit) -> bool:
@@ -67,6 +65,7 @@ class HitLog:
         await self._flush()
 
     async def _flush(self) -> None:
-        hits, self._waiting = self._waiting, []
-        if hits:
-            await self._served.remember(hits)
+        async with self._one_write:
+            hits, self._waiting = self._waiting, []
+            if hits:
+                await self._served.remember(hits)

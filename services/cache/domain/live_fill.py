@@ -62,7 +62,7 @@ class _Relayed:
     async def events(self, first: Received | None, rest: AsyncIterator[Received]) -> AsyncGenerator[FillEvent]:
         async for each in _all(first, rest):
             match each.event:
-                case AnswerPart():
+                case AnswerPart() if self._understood:
                     self._relay.add(each.message)
                 case AnswerEnd():
                     self.end = each.message if self._understood else GO_ON_ALONE

@@ -90,13 +90,14 @@ class Lookup:
     async def _events(
         self, question: Question, tier: Tier, leader: Leader | None, tags: Sequence[str]
     ) -> AsyncGenerator[LookupEvent]:
-        semantic, followed = self._semantic_for(question, tier), False
+        followed = False
         while True:
             async with self._exact(question, leader, tags) as boarded:
                 found = Found(self._verdict(question, boarded), as_of=boarded.as_of)
                 if followed and isinstance(found.verdict, Lead):
                     self._stats.flew(FlightEvent.PROMOTED)
-                if semantic is not None and isinstance(found.verdict, Miss | Lead | Follow):
+                semantic = None if followed else self._semantic_for(question, tier, found)
+                if semantic is not None:
                     async with _begun(self._like(semantic, question, tier, found)) as looking:
                         yield replace(found, semantic_pending=True)
                         found = await looking
@@ -105,9 +106,9 @@ class Lookup:
                     async with aclosing(boarded.flight.events()) as events:
                         async for event in events:
                             yield event
-                if not boarded.lost:
+                if isinstance(found.verdict, Hit) or not boarded.lost:
                     return
-            semantic, followed = None, True
+            followed = True
 
     @asynccontextmanager
     async def _exact(self, question: Question, leader: Leader | None, tags: Sequence[str]) -> AsyncIterator[Boarded]:
@@ -137,8 +138,11 @@ class Lookup:
             case _:
                 return boarded.verdict
 
-    def _semantic_for(self, question: Question, tier: Tier) -> SemanticTier | None:
-        return self._semantic if self._semantic is not None and self._semantic.looks(question, tier) else None
+    def _semantic_for(self, question: Question, tier: Tier, exact: Found) -> SemanticTier | None:
+        """Where it may help; to see whether it may look takes a long text's time, which no exact hit waits for."""
+        if self._semantic is None or not isinstance(exact.verdict, Miss | Lead | Follow):
+            return None
+        return self._semantic if self._semantic.looks(question, tier) else None
 
     async def _like(self, semantic: SemanticTier, question: Question, tier: Tier, exact: Found) -> Found:
         """What the semantic tier has found in its time."""

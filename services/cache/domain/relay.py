@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -16,11 +17,15 @@ from services.cache.domain.ports import Flights
 class Relay:
     """Publishes while its block runs: what has come while the last was on its way goes as one.
 
-    A flight that nobody follows is not published. One whose block is left before `finish` is its owner's to give back.
+    A flight that nobody follows is not published. One whose block is left before `finish` is its owner's to give back,
+    one that publishing finds lost is lost by `on_lost`.
     """
 
-    def __init__(self, *, flights: Flights, leading: Leading, max_bytes: int) -> None:
+    def __init__(
+        self, *, flights: Flights, leading: Leading, max_bytes: int, on_lost: Callable[[Leading], None]
+    ) -> None:
         self._flights, self._leading, self._room_bytes = flights, leading, max_bytes
+        self._on_lost = on_lost
         self._coming: list[bytes] = []
         self._batch, self._number = b"", 0
         self._some = asyncio.Event()
@@ -67,7 +72,9 @@ class Relay:
         while self._batch or self._coming:
             full = self._room_bytes < 0
             standing = await self._send(GO_ON_ALONE if full else None)
-            if full or standing is Standing.LOST:
+            if standing is Standing.LOST:
+                self._on_lost(self._leading)
+            elif full:
                 self._leading.end()
             if full or standing is not Standing.FOLLOWED:
                 return

@@ -177,7 +177,9 @@ class SingleFlight:
             leading = Leading(flight)
             leading.follow()
         try:
-            async with Relay(flights=self._flights, leading=leading, max_bytes=self._max_answer_bytes) as relay:
+            async with Relay(
+                flights=self._flights, leading=leading, max_bytes=self._max_answer_bytes, on_lost=self._lost
+            ) as relay:
                 yield relay
         finally:
             self._leave(leading)
@@ -188,7 +190,7 @@ class SingleFlight:
             self._give_back(leading.flight)
 
     def _lost(self, leading: Leading) -> None:
-        if leading.followed:
+        if leading.followed and not leading.over:
             self._stats.flew(FlightEvent.BROKEN)
         leading.end()
 
@@ -213,7 +215,7 @@ class SingleFlight:
     def _stands(self, leading: Leading, standing: Standing) -> None:
         if standing is Standing.FOLLOWED:
             self._is_followed(leading)
-        elif standing is Standing.LOST and not leading.over:
+        elif standing is Standing.LOST:
             self._lost(leading)
 
     def _is_followed(self, leading: Leading) -> None:

@@ -37,7 +37,7 @@ def tell(event: LookupEvent) -> None:
         match event.verdict:
             case Hit():
                 _tell_hit(span, event.verdict)
-            case Lead():
+            case Lead() if not event.semantic_pending:
                 span.set_attribute(names.CACHE_FLIGHT, "led")
             case Follow(_, leader) if not event.semantic_pending:
                 # Linked to the one that leads, in the trace of the request that generates.

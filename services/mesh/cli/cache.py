@@ -169,7 +169,7 @@ def _figures(found: pb.GetCacheStatsResponse) -> list[tuple[str, str]]:
         ("lookups", f"{found.lookups:,}"),
         ("hits", f"{found.hits:,}{share}"),
         ("semantic hits", f"{found.semantic_hits:,}"),
-        ("shared generations", f"{found.shared:,}"),
+        ("followed another that asked the same", f"{found.shared:,}"),
         ("semantic lookups shed", f"{found.semantic_shed:,}"),
         ("answers stored", f"{found.entries:,}"),
         ("hits audited", f"{found.audited:,}"),

@@ -113,7 +113,8 @@ class CacheLookup:
         if found.verdict not in _STAYS_OPEN:
             # To the end also after a miss: a call that is left early is one that was cancelled, and its span would say
             # so.
-            _ = await self._messages.within(self._lookup_seconds)
+            with suppress(TokenwayError, TimeoutError):
+                _ = await self._messages.within(self._lookup_seconds)
         return _looked(found)
 
     async def _called(self, seconds: float) -> pb.Found:
@@ -165,8 +166,9 @@ class _Messages:
         """Ends the call if a message is still being waited for."""
         if self._coming is not None:
             self._coming.cancel()
-            with suppress(asyncio.CancelledError, TokenwayError):
-                await self._coming
+            await asyncio.wait({self._coming})
+            if not self._coming.cancelled():
+                self._coming.exception()
 
     async def _next(self, seconds: float | None) -> pb.LookupResponse | None:
         if self._coming is None:

@@ -29,6 +29,19 @@ class Counting(InMemoryServedHits):
         await super().remember(hits)
 
 
+class Slow(InMemoryServedHits):
+    """Tells when it writes, and writes when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writing, self.may_write = asyncio.Event(), asyncio.Event()
+
+    async def remember(self, hits: Sequence[ServedHit]) -> None:
+        self.writing.set()
+        await self.may_write.wait()
+        await super().remember(hits)
+
+
 def answer() -> StoredAnswer:
     return in_memory().answer()
 
@@ -54,6 +67,18 @@ async def test_a_hit_that_is_not_written_yet_is_found() -> None:
         foreign = await log.find("globex", "req-1")
     assert found is not None
     assert (found.key, found.key_id, foreign) == (key("q"), "ci", None)
+
+
+async def test_a_hit_that_is_just_being_written_is_found() -> None:
+    served = Slow()
+    async with Background(drain_seconds=1) as background:
+        log = HitLog(served=served, background=background, pause=lambda _: asyncio.sleep(0))
+        log.heard(Found(Hit(answer(), 0, key=key("q"))), CI, "req-1")
+        await served.writing.wait()
+        finding = asyncio.create_task(log.find("acme", "req-1"))
+        await asyncio.sleep(0)
+        served.may_write.set()
+        assert await finding is not None
 
 
 async def test_what_is_too_much_or_cannot_be_written_is_forgotten() -> None:

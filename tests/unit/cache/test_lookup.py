@@ -126,9 +126,10 @@ class Like:
     def __init__(self, found: Hit | SemanticMiss) -> None:
         self.found, self.ready = found, asyncio.Event()
         self.ready.set()
-        self.looking = 0
+        self.looking = self.asked = 0
 
     def looks(self, question: Question, tier: Tier) -> bool:
+        self.asked += 1
         return tier > Tier.EXACT
 
     async def find(self, question: Question, tier: Tier) -> Hit | SemanticMiss:
@@ -166,6 +167,12 @@ async def test_a_miss_says_that_the_semantic_tier_is_looking_before_it_has_found
         assert await anext(events) == Found(like.found)  # type: ignore[arg-type]  # a hit
         assert [event async for event in events] == []
     assert cache.stats.counts().lookups[Verdict.HIT] == 2
+
+
+async def test_an_exact_hit_does_not_wait_to_hear_whether_the_semantic_tier_may_look(cache: Cache) -> None:
+    like = await with_semantic(cache)
+    assert isinstance(await verdict(cache.lookup, question()), Hit)
+    assert like.asked == 0
 
 
 async def test_it_looks_while_the_first_verdict_is_on_its_way_and_not_for_who_leaves(cache: Cache) -> None:

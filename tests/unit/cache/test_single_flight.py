@@ -15,15 +15,17 @@ from libs.errors import Reason, TokenwayError
 from libs.testing.answers import InMemoryAnswers
 from libs.testing.clock import ManualClock
 from libs.testing.flights import InMemoryFlights, Sky
-from services.cache.domain.draft import AnswerFailed
+from services.cache.domain.draft import AnswerFailed, NotUnderstood
 from services.cache.domain.fill import Fill
 from services.cache.domain.flight import Follow, Lead, Leader
-from services.cache.domain.found import Found, Hit, LookupEvent, Miss, Publish, SharedEnd, SharedPieces
+from services.cache.domain.found import Found, Hit, Kind, LookupEvent, Miss, Publish, SharedEnd, SharedPieces
 from services.cache.domain.live_fill import LiveFill, Received
 from services.cache.domain.lookup import Lookup
+from services.cache.domain.model import Question, StoredAnswer, Tier
 from services.cache.domain.selection import Everything, OfModel
 from services.cache.domain.single_flight import SingleFlight
 from services.cache.domain.stats import FillResult, FlightEvent, Stats
+from tests.contract.answer_stores import in_memory
 from tests.unit.cache.questions import CUT, STOP, order, part, question
 
 END = b"the end"
@@ -129,6 +131,10 @@ class Filling:
     def end(self, event: Any = STOP) -> None:
         self._coming.put_nowait(Received(event, END))
         self._coming.put_nowait(None)
+
+    def send_unknown(self) -> None:
+        """As of a newer version."""
+        self._coming.put_nowait(Received(NotUnderstood()))
 
     def break_off(self) -> None:
         self._coming.put_nowait(None)
@@ -397,3 +403,74 @@ async def test_what_is_generated_while_it_is_dropped_reaches_its_followers_and_i
         assert await follower.until(SharedEnd) == SharedEnd(END)
         assert await filling.result is FillResult.INVALIDATED
         assert isinstance(await Asker(one).until(Lead), Lead)
+
+
+class Like:
+    """A SemanticTier that finds this answer, when it is let."""
+
+    def __init__(self, answer: StoredAnswer) -> None:
+        self.answer, self.may_find = answer, asyncio.Event()
+
+    def looks(self, question: Question, tier: Tier) -> bool:
+        return True
+
+    async def find(self, question: Question, tier: Tier) -> Hit:
+        await self.may_find.wait()
+        return Hit(self.answer, 1.0, Kind.SEMANTIC, 0.97, 0.9)
+
+
+async def test_a_follower_with_a_semantic_hit_is_done_and_takes_no_lost_leader_s_place() -> None:
+    async with replicas() as (one, two, clock):
+        leader = Asker(one)
+        await leader.until(Lead)
+        successor = Asker(two)
+        await successor.until(Follow)
+        like = Like(in_memory().answer())
+        two.lookup = Lookup(
+            answers=InMemoryAnswers(clock=clock),
+            clock=clock,
+            stats=two.stats,
+            semantic=like,
+            semantic_seconds=60,
+            single_flight=two.single_flight,
+        )
+        follower = Asker(two)
+        await follower.until(Follow)
+        await leader.leave()
+        await successor.until(Lead)
+        like.may_find.set()
+        await follower.ended()
+        assert [type(_of(each)) for each in follower.told] == [Follow, Hit]
+        await successor.leave()
+
+
+async def test_after_a_piece_that_was_not_understood_nothing_is_handed_on() -> None:
+    async with replicas() as (one, two, _):
+        leader = Asker(one)
+        filling = Filling(one, await leader.token())
+        follower = Asker(two)
+        await follower.until(Follow)
+        await leader.until(Publish)
+        filling.send(b"Do ")
+        await follower.until(SharedPieces)
+        filling.send_unknown()
+        filling.send(b"delete it")
+        filling.end()
+        assert await follower.until(Miss) == Miss()
+        assert b"".join(each.message for each in follower.told if isinstance(each, SharedPieces)) == b"Do "
+
+
+async def test_a_lead_that_publishing_finds_lost_is_counted_as_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with replicas() as (one, two, clock):
+        monkeypatch.setattr(one.flights, "renew", lambda _: asyncio.Event().wait())  # so that no renewal finds it
+        leader = Asker(one)
+        filling = Filling(one, await leader.token())
+        follower = Asker(two)
+        await follower.until(Follow)
+        await leader.until(Publish)
+        clock.advance(3)  # longer than its lease
+        filling.send(b"a")
+        await leader.ended()
+        assert one.stats.flights[FlightEvent.BROKEN] == 1
+        filling.break_off()
+        await follower.leave()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 
 import grpc
@@ -20,6 +20,7 @@ from libs.rpc.server import RpcServer
 from libs.telemetry import names
 from libs.testing.runtime import Recorded, recorded_runtime
 from services.router.adapters.cache_client import CacheClient
+from services.router.adapters.cache_lookup import _Messages
 from services.router.domain.answer import CacheKind, CacheVerdict
 from services.router.domain.ask import CacheTier
 from services.router.domain.ports import CachedAnswer, CachePolicy, CacheQuestion, Lead, Looked
@@ -205,3 +206,36 @@ async def test_where_the_cache_has_just_had_something_a_slow_verdict_is_waited_f
         assert late == {again}
         ready.set()
         assert isinstance(await again, CachedAnswer)
+
+
+async def test_a_hit_that_has_come_is_used_however_late_its_call_ends() -> None:
+    never = asyncio.Event()
+    async with asyncio.timeout(5), client(LIKE, never, lookup_seconds=0.05) as (cache, _):
+        assert isinstance(await found(cache), CachedAnswer)
+
+
+async def test_whoever_leaves_a_look_up_and_is_cancelled_meanwhile_goes_no_further() -> None:
+    leaving, went_on = asyncio.Event(), False
+
+    async def slow_to_end() -> AsyncGenerator[pb.LookupResponse]:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            leaving.set()
+            await asyncio.sleep(0)
+        yield MISS
+
+    async def leave() -> None:
+        nonlocal went_on
+        messages = _Messages(slow_to_end())
+        with suppress(TimeoutError):
+            await messages.within(0.001)
+        await messages.aclose()
+        went_on = True
+
+    task = asyncio.create_task(leave())
+    await leaving.wait()
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    assert not went_on
