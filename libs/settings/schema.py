@@ -131,6 +131,7 @@ class Cache(InnerService):
 
     listen: Address = "127.0.0.1:50052"
     max_answer_bytes: int = Field(default=256 << 10, ge=1, le=4 << 20)
+    max_answers: int = Field(default=100_000, ge=1, le=10_000_000, description="stored ones of all organisations")
     max_entries: int = Field(
         default=100_000, ge=1, le=10_000_000, description="questions in the semantic index, 2 KB of memory each"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection
 
 from libs.clock import Clock
@@ -19,13 +19,15 @@ _HOUR_MICROSECONDS = 3_600 * 1_000_000
 class InMemoryAnswers:
     """An AnswerStore for tests. `error` is raised by every call while it is set: the store is away.
 
-    `index` is that of the only replica, and learns at once of what is put.
+    `index` is that of the only replica, and learns at once of what is put. `max_answers` is the cap over all
+    organisations.
     """
 
-    def __init__(self, *, clock: Clock, index: VectorIndex | None = None) -> None:
+    def __init__(self, *, clock: Clock, index: VectorIndex | None = None, max_answers: int = 100_000) -> None:
         self.error: Exception | None = None
         self._clock = clock
         self._index = index
+        self._max_answers = max_answers
         self._answers: dict[AnswerKey, StoredAnswer] = {}
         # By organisation, what was dropped and when, in microseconds; a number more where two are at once.
         self._drops: defaultdict[str, dict[Selection | AnswerKey, int]] = defaultdict(dict)
@@ -47,11 +49,19 @@ class InMemoryAnswers:
         if not self._lives(answer):
             return True
         self._answers[key] = answer
+        self._make_room()
         if vector and self._index is not None:
             halves = array("f", vector)
             packed = struct.pack(f"<{len(halves)}e", *halves)
             self._index.put(IndexEntry(key, answer.partition, packed, answer.expires_at))
         return True
+
+    def _make_room(self) -> None:
+        living = Counter(key.organisation for key, answer in self._answers.items() if self._lives(answer))
+        if living.total() > self._max_answers:
+            most = living.most_common(1)[0][0]
+            its = {key: each.expires_at for key, each in self._answers.items() if key.organisation == most}
+            del self._answers[min((each for each in its if self._lives(self._answers[each])), key=its.__getitem__)]
 
     def dropped(self, key: AnswerKey, selections: Collection[Selection], *, as_of: int) -> bool:
         """Whether any of these was, or this answer."""

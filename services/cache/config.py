@@ -35,6 +35,8 @@ class CacheConfig:
     max_answer_bytes: int
     # What the router waits for, once it has the exact verdict.
     semantic_seconds: float = 0.05
+    # Stored, of all organisations.
+    max_answers: int = 100_000
     # Rows of the semantic index.
     max_entries: int = 100_000
     # Only looked into where someone needs it.
@@ -58,6 +60,7 @@ class CacheConfig:
             redis_url=_redis_url(settings),
             max_answer_bytes=section.max_answer_bytes,
             semantic_seconds=settings.services.router.cache_semantic_seconds,
+            max_answers=section.max_answers,
             max_entries=section.max_entries,
             encoder_folder=encoder_folder(environment),
             tiers={

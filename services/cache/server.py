@@ -83,7 +83,7 @@ async def serve(
         if answers is None or served is None or labels is None:
             redis, outages = await stack.enter_async_context(_redis(config))
             fingerprint = encoder.fingerprint if encoder else ""
-            answers = kept = _redis_answers(redis, outages, runtime, stats, fingerprint)
+            answers = kept = _redis_answers(config, redis, outages, runtime, stats, fingerprint)
             lease_seconds = config.flight_lease_seconds
             flights = flights or RedisFlights(redis=redis, outages=outages, answers=kept, lease_seconds=lease_seconds)
             served = RedisServedHits(redis=redis, outages=outages)
@@ -220,13 +220,16 @@ async def _redis(config: CacheConfig) -> AsyncIterator[tuple[Redis, Outages]]:
         await redis.aclose()
 
 
-def _redis_answers(redis: Redis, outages: Outages, runtime: Runtime, stats: Stats, encoder: str) -> RedisAnswers:
+def _redis_answers(
+    config: CacheConfig, redis: Redis, outages: Outages, runtime: Runtime, stats: Stats, encoder: str
+) -> RedisAnswers:
     return RedisAnswers(
         redis=redis,
         outages=outages,
         clock=runtime.clock,
         unreadable=stats.found_unreadable,
         encoder=encoder,
+        max_answers=config.max_answers,
     )
 
 

@@ -22,8 +22,9 @@ from libs.clock import SystemClock
 from libs.redis_client import redis_client
 from libs.testing.valkey import RedisServer, valkey_binary
 from services.cache.adapters import index_entries
+from services.cache.adapters.answer_keys import entry_key
 from services.cache.adapters.faiss_index import FaissIndex
-from services.cache.adapters.redis_answers import RedisAnswers, entry_key
+from services.cache.adapters.redis_answers import RedisAnswers
 from services.cache.adapters.redis_outages import Outages
 from services.cache.adapters.redis_replica import Replica
 from services.cache.domain.key import AnswerKey

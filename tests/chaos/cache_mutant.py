@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from libs.rpc.process import run
-from services.cache.adapters import redis_answers, redis_flights
+from services.cache.adapters import answer_keys, redis_answers, redis_flights
 from services.cache.config import CacheConfig
 from services.cache.domain.flight import Progress
 from services.cache.domain.followed import Followed
@@ -19,7 +19,7 @@ from tokenway.common.v1 import generation_pb2
 
 _WHOLE = cache_pb2.Stored(finish_reason=generation_pb2.FINISH_REASON_STOP).SerializeToString()
 _COMPARED = "tonumber(number) > as_of"
-_take, _lua = Followed._take, redis_answers.lua
+_take, _lua = Followed._take, answer_keys.lua
 
 
 def _take_lost_for_whole(self: Followed, progress: Progress) -> None:
@@ -34,5 +34,5 @@ def lua(*names: str) -> str:
 if __name__ == "__main__":
     setattr(Followed, "_take", _take_lost_for_whole)  # noqa: B010 # mypy takes methods for constants
     for each in (redis_answers, redis_flights):
-        setattr(each, "lua", lua)  # noqa: B010 # the second has it from the first
+        setattr(each, "lua", lua)  # noqa: B010 # both have it from answer_keys
     run("cache", CacheConfig.from_settings, serve)

@@ -25,6 +25,7 @@ from services.cache.domain.stats import Stats
 
 # Ample: a busy machine is no outage. Tests of outages give their own.
 TIMEOUT_SECONDS = 5.0
+MANY = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +72,25 @@ def key(name: str, organisation: str = "acme") -> AnswerKey:
     return AnswerKey(organisation, hashlib.sha256(name.encode()).digest())
 
 
-def in_memory() -> Tried:
+def in_memory(*, max_answers: int = MANY) -> Tried:
     clock = ManualClock()
-    return Tried(InMemoryAnswers(clock=clock), clock, Stats())
+    return Tried(InMemoryAnswers(clock=clock, max_answers=max_answers), clock, Stats())
 
 
 @asynccontextmanager
-async def in_redis(url: str, *, timeout_seconds: float = TIMEOUT_SECONDS, encoder: str = "") -> AsyncIterator[Tried]:
+async def in_redis(
+    url: str, *, timeout_seconds: float = TIMEOUT_SECONDS, encoder: str = "", max_answers: int = MANY
+) -> AsyncIterator[Tried]:
     redis, clock, stats = redis_client(url), ManualClock(), Stats()
     outages = Outages(timeout_seconds=timeout_seconds)
     try:
         answers = RedisAnswers(
-            redis=redis, outages=outages, clock=clock, unreadable=stats.found_unreadable, encoder=encoder
+            redis=redis,
+            outages=outages,
+            clock=clock,
+            unreadable=stats.found_unreadable,
+            encoder=encoder,
+            max_answers=max_answers,
         )
         yield Tried(answers, clock, stats)
     finally:

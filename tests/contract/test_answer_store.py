@@ -9,7 +9,7 @@ import pytest
 
 from libs.testing.valkey import RedisServer
 from services.cache.domain.selection import Everything, OfModel, Selection, WithTag
-from tests.contract.answer_stores import Tried, in_memory, in_redis, key
+from tests.contract.answer_stores import MANY, Tried, in_memory, in_redis, key
 
 # Names that try to end the hash tag early, to look like another's index, or to be a pattern.
 ODD_NAMES = ["acme}", "{acme}", "acme}:all", "acme:model:small", "*", "a b", "ä", "acme%7D"]
@@ -17,13 +17,16 @@ ODD_NAMES = ["acme}", "{acme}", "acme}:all", "acme:model:small", "*", "a b", "ä
 
 @pytest.fixture(params=["in_memory", "valkey_server", "redis_server"])
 async def tried(request: pytest.FixtureRequest) -> AsyncIterator[Tried]:
+    """A test that is marked so has another cap."""
+    cap = request.node.get_closest_marker("max_answers")
+    max_answers = cap.args[0] if cap else MANY
     if request.param == "in_memory":
-        yield in_memory()
+        yield in_memory(max_answers=max_answers)
         return
     server = request.getfixturevalue(request.param)
     assert isinstance(server, RedisServer)
     server.flush()
-    async with in_redis(server.url) as store:
+    async with in_redis(server.url, max_answers=max_answers) as store:
         yield store
 
 
@@ -224,3 +227,45 @@ async def test_answers_are_counted_until_they_expire(tried: Tried) -> None:
     assert [await tried.answers.count(each) for each in ("acme", "globex")] == [2, 0]
     tried.clock.advance(20)
     assert await tried.answers.count("acme") == 1
+
+
+async def names_left(tried: Tried, organisation: str, names: str) -> str:
+    return "".join([each for each in names if await tried.answers.get(key(each, organisation))])
+
+
+@pytest.mark.max_answers(5)
+@pytest.mark.parametrize("other", ["globex", *ODD_NAMES])
+async def test_beyond_the_cap_who_has_the_most_loses_what_would_expire_next(tried: Tried, other: str) -> None:
+    for name in "ab":
+        await tried.answers.put(key(name, other), tried.answer(ttl_seconds=10))
+    for name, ttl_seconds in (("c", 90), ("d", 80), ("e", 70), ("f", 60), ("g", 100)):
+        await tried.answers.put(key(name), tried.answer(ttl_seconds=ttl_seconds))
+    assert await names_left(tried, "acme", "cdefg") == "cdg"
+    assert await names_left(tried, other, "ab") == "ab"
+    assert await tried.answers.drop("acme", Everything()) == 3
+
+
+@pytest.mark.max_answers(3)
+async def test_what_has_expired_takes_no_room(tried: Tried) -> None:
+    for name in "abc":
+        await tried.answers.put(key(name, "globex"), tried.answer(ttl_seconds=10))
+    tried.clock.advance(11)
+    for name in "def":
+        await tried.answers.put(key(name), tried.answer())
+    assert await names_left(tried, "acme", "def") == "def"
+
+
+@pytest.mark.max_answers(3)
+async def test_what_made_room_may_be_stored_again(tried: Tried) -> None:
+    before = await tried.answers.as_of("acme")
+    for name in "abcd":
+        await tried.answers.put(key(name), tried.answer())
+    [gone] = set("abcd") - set(await names_left(tried, "acme", "abcd"))
+    assert await tried.answers.put(key(gone), tried.answer(ttl_seconds=90), as_of=before)
+    assert await names_left(tried, "acme", gone) == gone
+
+
+async def test_an_answer_that_was_dropped_by_its_tag_is_not_counted(tried: Tried) -> None:
+    await tried.answers.put(key("q"), tried.answer(tags=("doc=1",)))
+    await tried.answers.drop("acme", WithTag("doc=1"))
+    assert await tried.answers.count("acme") == 0

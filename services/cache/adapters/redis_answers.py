@@ -10,19 +10,19 @@ tw:cache:{acme}:tag:<tag>           the same of one tag
 tw:cache:{acme}:drops               sorted set of what was dropped, by the number of the drop: see lua/drops.lua
 tw:cache:changes                    stream of what replicas are to have in their indexes: see index_entries
 
-A sorted set expires with the last answer in it. If Redis may evict, then by volatile-ttl, which takes answers first:
-an answer whose sorted set is gone could not be invalidated. The drops never expire, so they are never evicted.
+tw:cache:indexes                    set of the keys of all these sorted sets
+
+Answers alone expire, so of these they alone are evicted, if Redis may evict by volatile-ttl: without its places in the
+sorted sets an answer could not be dropped, and without the drops a dropped one could come back. What has expired leaves
+the sorted sets as others are put: theirs, and some more by lot.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
-from urllib.parse import quote
 
 import structlog
 from redis.asyncio import Redis
@@ -30,12 +30,25 @@ from redis.asyncio import Redis
 from libs.clock import Clock
 from services.cache.adapters import answer_codec, index_entries
 from services.cache.adapters.answer_codec import FIELDS, UnreadableError
+from services.cache.adapters.answer_keys import (
+    INDEXES,
+    drops_key,
+    entry_key,
+    index_key,
+    lua,
+    name_of,
+    names_of,
+    own_name,
+)
 from services.cache.adapters.redis_outages import Outages
+from services.cache.adapters.redis_room import Room
 from services.cache.domain.key import AnswerKey
 from services.cache.domain.model import StoredAnswer
-from services.cache.domain.selection import Everything, OfModel, Selection, WithTag, selections_of
+from services.cache.domain.selection import Everything, Selection, selections_of
 
 _DROPPED_AT_ONCE = 500
+# Where the cap was lowered; a put brings one.
+_EVICTED_AT_ONCE = 20
 # 9 MB. A replica that is further behind reads all answers anew.
 _CHANGES_KEPT = 10_000
 _SECOND_MS = 1_000
@@ -46,11 +59,19 @@ _GENERATED_MICROSECONDS = 3_600 * 1_000_000
 class RedisAnswers:
     """An AnswerStore. `unreadable` is told of each entry that was there and could not be trusted.
 
-    `encoder` is the fingerprint of the one whose vectors are put; without one there are none.
+    `encoder` is the fingerprint of the one whose vectors are put; without one there are none. `max_answers` is the cap
+    over all organisations.
     """
 
     def __init__(
-        self, *, redis: Redis, outages: Outages, clock: Clock, unreadable: Callable[[], None], encoder: str = ""
+        self,
+        *,
+        redis: Redis,
+        outages: Outages,
+        clock: Clock,
+        unreadable: Callable[[], None],
+        encoder: str = "",
+        max_answers: int = 100_000,
     ) -> None:
         self._redis: Any = redis  # its stubs mix the types of sync and async clients
         self._outages = outages
@@ -60,6 +81,7 @@ class RedisAnswers:
         scripts: tuple[Any, ...] = tuple(redis.register_script(lua("drops", each)) for each in ("as_of", "put", "drop"))
         self._as_of, self._put, self._drop = scripts
         self._join: Any = redis.register_script(lua("join"))
+        self._room = Room(redis=redis, clock=clock, max_answers=max_answers)
         self._log = structlog.get_logger("cache")
 
     async def get(self, key: AnswerKey) -> StoredAnswer | None:
@@ -95,26 +117,37 @@ class RedisAnswers:
         change = index_entries.fields_of(key, answer, vector, encoder=self._encoder) if vector else {}
         # Beside the change's, whose tag is the answer's too.
         more = answer_codec.encode(answer, tag=index_entries.tag_of(key))
-        keys = (drops, entry, index_entries.CHANGES, *(_index(key.organisation, each) for each in selections))
+        keys = (
+            drops,
+            entry,
+            index_entries.CHANGES,
+            INDEXES,
+            *(index_key(key.organisation, each) for each in selections),
+        )
         asked = (as_of, _GENERATED_MICROSECONDS, names_of(key, selections))
         kept = (math.ceil((answer.expires_at - now) * _SECOND_MS), key.digest, answer.expires_at, now, _CHANGES_KEPT)
         fields = (2 * len(change), *_flat(change), *_flat(more))
         async with self._outages.guarded():
-            return bool(await self._put(keys=keys, args=(*asked, *kept, *fields)))
+            is_put = bool(await self._put(keys=keys, args=(*asked, *kept, *fields)))
+        if is_put:
+            await self._make_room(key.organisation)
+        return is_put
+
+    async def _make_room(self, organisation: str) -> None:
+        for _ in range(_EVICTED_AT_ONCE):
+            async with self._outages.guarded():
+                lacking = await self._room.lacks(organisation)
+            if lacking is None:
+                return
+            await self._removed(lacking.organisation, [lacking.digest])
 
     async def drop(self, organisation: str, selection: Selection) -> int:
-        index, dropped = _index(organisation, selection), 0
+        index, dropped = index_key(organisation, selection), 0
         # First, so that nothing which was asked before is put behind it.
-        await self._note(organisation, _name(selection))
+        await self._note(organisation, name_of(selection))
         # In steps, since Redis does nothing else during one; each takes from the index what it has dropped.
         while digests := await self._first(index):
-            async with self._outages.guarded(), self._redis.pipeline(transaction=True) as pipeline:
-                pipeline.unlink(*(entry_key(organisation, digest) for digest in digests))
-                pipeline.zrem(index, *digests)
-                if self._encoder:
-                    change = index_entries.drop_of(organisation, digests)
-                    pipeline.xadd(index_entries.CHANGES, change, maxlen=_CHANGES_KEPT, approximate=True)
-                dropped += (await pipeline.execute())[0]
+            dropped += await self._removed(organisation, digests, index)
         return dropped
 
     async def join(self, key: AnswerKey, family: bytes) -> None:
@@ -123,19 +156,23 @@ class RedisAnswers:
             await self._join(keys=keys, args=(index_entries.tag_of(key), family, _CHANGES_KEPT))
 
     async def evict(self, key: AnswerKey) -> bool:
-        await self._note(key.organisation, _own_name(key))
+        await self._note(key.organisation, own_name(key))
+        return bool(await self._removed(key.organisation, [key.digest]))
+
+    async def _removed(self, organisation: str, digests: Sequence[bytes], *indexes: str) -> int:
+        """How many were there. What other indexes still name and is gone is removed as nothing."""
         async with self._outages.guarded(), self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.unlink(entry_key(key.organisation, key.digest))
-            # Its model and its tags are not known here; what an index still names and is gone is dropped as nothing.
-            pipeline.zrem(_index(key.organisation, Everything()), key.digest)
+            pipeline.unlink(*(entry_key(organisation, digest) for digest in digests))
+            for index in {index_key(organisation, Everything()), *indexes}:
+                pipeline.zrem(index, *digests)
             if self._encoder:
-                change = index_entries.drop_of(key.organisation, [key.digest])
+                change = index_entries.drop_of(organisation, digests)
                 pipeline.xadd(index_entries.CHANGES, change, maxlen=_CHANGES_KEPT, approximate=True)
-            return bool((await pipeline.execute())[0])
+            return int((await pipeline.execute())[0])
 
     async def count(self, organisation: str) -> int:
         async with self._outages.guarded():
-            return int(await self._redis.zcount(_index(organisation, Everything()), self._clock.now(), "+inf"))
+            return int(await self._redis.zcount(index_key(organisation, Everything()), self._clock.now(), "+inf"))
 
     async def _note(self, organisation: str, name: str) -> None:
         async with self._outages.guarded():
@@ -145,50 +182,6 @@ class RedisAnswers:
         async with self._outages.guarded():
             found: list[bytes] = await self._redis.zrange(index, 0, _DROPPED_AT_ONCE - 1)
             return found
-
-
-def prefix(organisation: str) -> str:
-    # Quoted, so that no name can end the hash tag early or reach into another's keys.
-    return f"tw:cache:{{{quote(organisation, safe='')}}}"
-
-
-def entry_key(organisation: str, digest: bytes) -> str:
-    return f"{prefix(organisation)}:answer:{digest.hex()}"
-
-
-def drops_key(organisation: str) -> str:
-    return f"{prefix(organisation)}:drops"
-
-
-def names_of(key: AnswerKey, selections: Collection[Selection]) -> str:
-    """All names under which an answer may be dropped, as the scripts read them."""
-    return json.dumps([_own_name(key), *map(_name, selections)])
-
-
-def lua(*names: str) -> str:
-    """The text of a script, from its parts."""
-    return "\n".join((files("services.cache.adapters") / "lua" / f"{each}.lua").read_text() for each in names)
-
-
-def _index(organisation: str, selection: Selection) -> str:
-    return f"{prefix(organisation)}:{_name(selection)}"
-
-
-def _name(selection: Selection) -> str:
-    match selection:
-        case Everything():
-            return "all"
-        case OfModel(model, ""):
-            return f"model:{model}"
-        case OfModel(model, revision):
-            # Quoted, so that no colon in a name makes two revisions one.
-            return f"revision:{quote(model, safe='')}:{revision}"
-        case WithTag(tag):
-            return f"tag:{tag}"
-
-
-def _own_name(key: AnswerKey) -> str:
-    return f"answer:{key.digest.hex()}"
 
 
 def _flat(fields: Mapping[str, bytes]) -> chain[str | bytes]:

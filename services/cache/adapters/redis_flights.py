@@ -22,7 +22,8 @@ from redis import exceptions
 from redis.asyncio import Redis
 
 from services.cache.adapters.answer_codec import FIELDS
-from services.cache.adapters.redis_answers import RedisAnswers, drops_key, entry_key, lua, names_of, prefix
+from services.cache.adapters.answer_keys import drops_key, entry_key, lua, names_of, prefix
+from services.cache.adapters.redis_answers import RedisAnswers
 from services.cache.adapters.redis_outages import Outages
 from services.cache.domain.flight import GO_ON_ALONE, Flight, Follow, Lead, Leader, Progress, Standing
 from services.cache.domain.key import AnswerKey

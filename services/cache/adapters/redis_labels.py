@@ -13,7 +13,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from services.cache.adapters.redis_answers import prefix
+from services.cache.adapters.answer_keys import prefix
 from services.cache.adapters.redis_outages import Outages
 from services.cache.domain.calibration import NOTHING_IS_NEAR, Label, Learnt, Measure, Sampling
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from services.cache.adapters.redis_answers import prefix
+from services.cache.adapters.answer_keys import prefix
 from services.cache.adapters.redis_outages import Outages
 from services.cache.domain.found import Kind
 from services.cache.domain.key import AnswerKey

@@ -45,7 +45,8 @@ def test_an_embedded_redis_that_nobody_started_is_refused_with_what_to_do() -> N
 def test_the_rest_is_the_file_s() -> None:
     config = CacheConfig.from_settings(settings(redis_url="redis://one"))
     assert (config.listen, config.metrics_listen) == ("127.0.0.1:50052", "127.0.0.1:0")
-    assert (config.drain_seconds, config.max_answer_bytes, config.max_entries) == (30, 256 << 10, 100_000)
+    assert (config.drain_seconds, config.max_answer_bytes) == (30, 256 << 10)
+    assert (config.max_answers, config.max_entries) == (100_000, 100_000)
 
 
 @pytest.mark.parametrize(
