@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,11 @@ import pytest
 from tests.mesh_cli.command import Tokenway, scripted
 
 pytestmark = pytest.mark.processes
+
+
+def refused_at_last(exit_code: Callable[[], int]) -> bool:
+    """A router knows a key for half a second, and a command may take less."""
+    return any(exit_code() == 4 for _ in range(10))
 
 
 def test_a_key_is_printed_once_works_and_is_revoked(mesh: Tokenway) -> None:
@@ -27,7 +33,7 @@ def test_a_key_is_printed_once_works_and_is_revoked(mesh: Tokenway) -> None:
     assert re.search(r"^local +admin +- +- +all +- +- +-$", listed, re.MULTILINE)
     assert secret not in listed
     assert re.fullmatch(r"ci is revoked since 20\S+ \S+ UTC\n", revoked.stdout)
-    assert ask_with(mesh, secret) == 4, "refused by its key: the start of the command takes longer than half a second"
+    assert refused_at_last(lambda: ask_with(mesh, secret))
 
 
 def test_the_mesh_s_own_key_is_revoked_by_force_and_made_anew(tokenway: Tokenway, tmp_path: Path) -> None:
@@ -35,7 +41,7 @@ def test_the_mesh_s_own_key_is_revoked_by_force_and_made_anew(tokenway: Tokenway
     refused = tokenway.run("keys", "revoke", "local")
     still_there = tokenway.run("keys", "list").returncode
     forced = tokenway.run("keys", "revoke", "local", "--force")
-    locked_out = tokenway.run("keys", "list")
+    locked_out = refused_at_last(lambda: tokenway.run("keys", "list").returncode)
     examined = tokenway.run("doctor", "--config", str(tmp_path / "mesh.yaml"))
     up.end()
     (tokenway.state / "api-key").unlink()
@@ -43,7 +49,7 @@ def test_the_mesh_s_own_key_is_revoked_by_force_and_made_anew(tokenway: Tokenway
     recovered = tokenway.run("keys", "list").returncode
     again.end()
 
-    assert (refused.returncode, still_there, forced.returncode, locked_out.returncode, recovered) == (1, 0, 0, 4, 0)
+    assert (refused.returncode, still_there, forced.returncode, locked_out, recovered) == (1, 0, 0, True, 0)
     assert "local is the last key of an administrator" in refused.stderr
     assert f"rm {tokenway.state}/api-key" in " ".join(examined.stdout.split())
 
