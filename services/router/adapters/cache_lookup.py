@@ -164,11 +164,11 @@ class _Messages:
 
     async def aclose(self) -> None:
         """Ends the call if a message is still being waited for."""
-        if self._coming is not None:
-            self._coming.cancel()
-            await asyncio.wait({self._coming})
-            if not self._coming.cancelled():
-                self._coming.exception()
+        if (coming := self._coming) is not None:
+            coming.cancel()
+            await asyncio.wait({coming})
+            if not coming.cancelled():
+                coming.exception()
 
     async def _next(self, seconds: float | None) -> pb.LookupResponse | None:
         if self._coming is None:

@@ -239,3 +239,14 @@ async def test_whoever_leaves_a_look_up_and_is_cancelled_meanwhile_goes_no_furth
     await asyncio.wait({task})
     assert task.cancelled()
     assert not went_on
+
+
+async def test_a_look_up_may_be_left_while_its_next_message_is_waited_for() -> None:
+    never = asyncio.Event()
+    async with asyncio.timeout(5), client(LEAD_BY_QUESTION, never) as (cache, _):
+        async with cache.lookup(QUESTION, single_flight=True, refresh=False) as looking:
+            assert isinstance(await looking.found(), Lead)
+            watching = asyncio.create_task(looking.followed())
+            await asyncio.sleep(0)
+        await asyncio.wait({watching})
+        assert watching.cancelled()
