@@ -31,10 +31,18 @@ class Ahead:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
-        await self._events.aclose()
+        running = self._running
+        if running is None:
+            return
+        running.cancel()
+        try:
+            if not self._followed.is_set():
+                # First, and in the context of their request: a caller that is cancelled may be so again at any moment.
+                await self._events.aclose()
+            await asyncio.gather(running, return_exceptions=True)
+        finally:
+            if running.done():  # else its own cancellation ends them
+                await self._events.aclose()
 
     def __aiter__(self) -> Self:
         return self

@@ -91,3 +91,21 @@ async def test_whoever_leaves_leaves_nothing_behind(is_followed: bool) -> None:
         await settled()
     assert making.closed
     assert not [each for each in asyncio.all_tasks() if each.get_name() == "ahead"]
+
+
+async def test_a_caller_that_is_cancelled_twice_leaves_nothing_open() -> None:
+    """By its deadline, and by the server whose call it was. What stays open is ended when it is collected, anywhere."""
+    making = Making()
+
+    async def read() -> None:
+        async with Ahead(making.events(), followed=asyncio.Event()) as ahead:
+            await anext(ahead)
+            await asyncio.Event().wait()
+
+    reading = asyncio.create_task(read())
+    await settled()
+    for _ in range(2):
+        reading.cancel()
+        await asyncio.sleep(0)
+    assert making.closed
+    await asyncio.wait({reading})
