@@ -229,3 +229,16 @@ async def test_a_redis_that_refuses_to_write_is_away(own_valkey: RedisServer) ->
     async with in_redis(own_valkey.url) as tried:
         with pytest.raises(TokenwayError, match="OutOfMemory"):
             await tried.answers.put(key("q"), tried.answer())
+
+
+@pytest.mark.parametrize("lost", ["tw:cache:sizes", "tw:cache:sizes:sum"])
+async def test_of_the_sizes_and_their_sum_one_may_be_lost(redis_servers: RedisServer, raw: Client, lost: str) -> None:
+    async with in_redis(redis_servers.url, max_answers=2) as store:
+        for name in ("a", "b"):
+            await store.answers.put(key(name), store.answer())
+        raw.delete(lost)  # a Redis that may evict any key
+        await store.answers.drop("acme", Everything())
+        as_of = await store.answers.as_of("acme")
+        for name in ("c", "d", "e"):
+            assert await store.answers.put(key(name), store.answer(), as_of=as_of)
+        assert await store.answers.count("acme") == 2

@@ -173,9 +173,11 @@ class _Messages:
     async def _next(self, seconds: float | None) -> pb.LookupResponse | None:
         if self._coming is None:
             self._coming = asyncio.ensure_future(_next_of(self._messages))
-        if not await _done(self._coming, seconds):
+        coming = self._coming
+        if not await _done(coming, seconds):
             raise TimeoutError
-        coming, self._coming = self._coming, None
+        if self._coming is coming:  # two may wait for the same one: who leads, and who leaves the look-up for it
+            self._coming = None
         return coming.result()
 
 

@@ -250,3 +250,16 @@ async def test_a_look_up_may_be_left_while_its_next_message_is_waited_for() -> N
             await asyncio.sleep(0)
         await asyncio.wait({watching})
         assert watching.cancelled()
+
+
+async def test_two_who_wait_for_the_same_message_both_get_it() -> None:
+    """A leader that falls back to another model is left in the background, while it still hears of followers."""
+
+    async def ended() -> AsyncGenerator[pb.LookupResponse]:
+        await asyncio.sleep(0)
+        yield MISS
+
+    messages = _Messages(ended())
+    for message in (MISS, None):
+        both = await asyncio.gather(messages.within(5), messages.within(5))
+        assert list(both) == [message, message]

@@ -23,6 +23,10 @@ local function see(organisation)
   return now == before
 end
 
+-- One without the other says nothing: a Redis that may evict any key has evicted it.
+if redis.call('EXISTS', seen, sum) == 1 then
+  redis.call('DEL', seen, sum)
+end
 see(ARGV[1])
 -- Who puts nothing any more has fewer with every one that expires; in time the lot falls on each of them.
 see(redis.call('ZRANDMEMBER', seen) or ARGV[1])
