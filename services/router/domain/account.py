@@ -133,7 +133,7 @@ class Account:
             left = self._left()
             if tokens <= left or self._ended_by is not None:
                 return max(0, min(tokens, left))
-            if left and self._is_whole():
+            if self._is_whole() and self._is_live():
                 # The engine made more than it was asked for. No lease will ever cover that.
                 self._ended_by = FinishReason.LENGTH
                 continue
@@ -217,9 +217,13 @@ class Account:
 
     def _left(self) -> int:
         """Tokens that may be delivered now: none once the lease's time is over, however many it covers."""
-        if self._lease is None or self._clock.monotonic() >= self._lease.deliver_until:
+        if self._lease is None or not self._is_live():
             return 0
         return self._lease.output_tokens - self.usage.output_tokens
+
+    def _is_live(self) -> bool:
+        """Whether the lease's time goes on."""
+        return self._lease is not None and self._clock.monotonic() < self._lease.deliver_until
 
     def _is_whole(self) -> bool:
         """Whether the lease covers the longest answer there can be."""

@@ -263,6 +263,15 @@ async def test_an_engine_that_makes_more_than_it_was_asked_for_is_cut_at_the_len
     assert not [each for each in budget.calls if each.startswith("extend")]
 
 
+async def test_an_engine_that_goes_on_when_the_whole_answer_is_delivered_is_ended_there(budget: ScriptedBudget) -> None:
+    async with account(budget, max_tokens=10) as opened:
+        await started(opened)
+        opened.delivered(await opened.covered(10))
+        assert await asyncio.wait_for(opened.covered(1), 5) == 0
+        assert opened.ended_by is FinishReason.LENGTH
+    assert not [each for each in budget.calls if each.startswith("extend")]
+
+
 async def test_a_delta_larger_than_the_whole_lease_waits_for_as_many_extensions_as_it_takes(
     budget: ScriptedBudget,
 ) -> None:
