@@ -139,8 +139,8 @@ async def test_money_in_total_is_counted_before_there_is_a_limit_and_never_frees
 
     assert (error.metadata["used"], error.retry_after_seconds) == ("100", None)
     assert error.message == (
-        "key ada: $0.0001 of $0.00105 spent in total, and this request needs $0.00101; nothing will free it: have the"
-        " limit raised"
+        "key ada: $0.0001 of $0.00105 spent in total, and this request needs $0.00101; nothing will free it: ask for"
+        " fewer tokens or have the limit raised"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from libs.errors import FieldViolation, QuotaViolation, Reason, TokenwayError, invalid_request
 from libs.money import usd
@@ -13,6 +13,7 @@ from services.budget.domain.windows import Window
 
 # Long enough for a restarted Redis to load, short beside a client's patience.
 _UNAVAILABLE_RETRY_SECONDS = 1.0
+_SECONDS_AN_HOUR = 3_600
 _NEEDED = (Kind.MONEY, Kind.INPUT_TOKENS, Kind.OUTPUT_TOKENS)
 
 
@@ -109,7 +110,8 @@ def _advice(state: BudgetState, need: int, frees_after_seconds: float | None) ->
     if need > state.limit.most:
         return "it can never fit: ask for fewer tokens or have the limit raised"
     if frees_after_seconds is None:
-        return "nothing will free it: have the limit raised"
+        is_left = state.limit.kind in _NEEDED and state.used + state.reserved < state.limit.most
+        return f"nothing will free it: {'ask for fewer tokens or ' if is_left else ''}have the limit raised"
     if state.resets_at_seconds is not None and state.used + need <= state.limit.most:
         return f"open requests may give some of that back: try again in {math.ceil(frees_after_seconds)} s"
     if state.resets_at_seconds is not None:
@@ -117,4 +119,10 @@ def _advice(state: BudgetState, need: int, frees_after_seconds: float | None) ->
         return (
             f"the {state.limit.window} ends at {resets_at:%Y-%m-%dT%H:%M:%SZ}; ask for fewer tokens or try again then"
         )
-    return f"next in {math.ceil(frees_after_seconds)} s"
+    return f"next in {_duration(frees_after_seconds)}"
+
+
+def _duration(seconds: float) -> str:
+    """`61 s`, and from an hour on `1:00:24` or `30 days, 8:41:24`."""
+    whole = math.ceil(seconds)
+    return f"{whole} s" if whole < _SECONDS_AN_HOUR else str(timedelta(seconds=whole))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from calendar import monthrange
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -65,8 +66,7 @@ class Month(click.ParamType[tuple[date, date]]):
             first = date.fromisoformat(f"{value}-01")
         except ValueError:
             self.fail(f"{value!r} is no month: give one such as 2026-11", param, ctx)
-        # 32 days on is always in the next month, whatever the length of this one.
-        return first, (first + timedelta(days=32)).replace(day=1) - timedelta(days=1)
+        return first, first.replace(day=monthrange(first.year, first.month)[1])
 
 
 @click.command(
@@ -134,7 +134,9 @@ def _period(
     if since and days:
         raise click.UsageError("give --since or --days, not both")
     last = until or datetime.now(UTC).date()
-    first = since or last - timedelta(days=(days or _DEFAULT_DAYS) - 1)
+    back = timedelta(days=(days or _DEFAULT_DAYS) - 1)
+    # No date is before the first of all.
+    first = since or max(last, date.min + back) - back
     if first > last:
         raise click.UsageError(f"the first day, {first}, is after the last, {last}")
     return first, last

@@ -60,8 +60,23 @@ CI, ALL, MONEY = Account(Scope.KEY, "ci"), Account(Scope.ORGANISATION), Kind.MON
             None,
             (
                 "organisation: $0.999999 of $1.00 spent in total, and this request needs $0.00006; nothing will free"
+                " it: ask for fewer tokens or have the limit raised"
+            ),
+        ),
+        (
+            BudgetState(Limit(ALL, Window.TOTAL, 1_000_000, MONEY), 1_000_000, 0, None),
+            60,
+            None,
+            (
+                "organisation: $1.00 of $1.00 spent in total, and this request needs $0.00006; nothing will free"
                 " it: have the limit raised"
             ),
+        ),
+        (
+            BudgetState(Limit(CI, Window.MONTH, 60, Kind.REQUESTS), 60, 0, None),
+            1,
+            2_623_283.2,
+            "key ci: 60 of 60 requests in this month; next in 30 days, 8:41:24",
         ),
         (
             BudgetState(Limit(CI, Window.MINUTE, 100, Kind.INPUT_TOKENS), 0, 0, None),
