@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -19,17 +20,20 @@ ADA = StoredKey(key_id="ada", organisation="acme", allowed_models=("small",))
 
 
 class FakeRedis:
-    """Strings by name; it can be away."""
+    """Strings by name; it can be away, or stand still."""
 
     def __init__(self) -> None:
         self.strings: dict[str, str] = {}
         self.away: Exception | None = None
+        self.frozen = False
         self.asked = 0
 
     async def get(self, name: str) -> str | None:
         self.asked += 1
         if self.away is not None:
             raise self.away
+        if self.frozen:
+            await asyncio.Event().wait()
         return self.strings.get(name)
 
 
@@ -102,6 +106,16 @@ async def test_who_was_let_in_is_trusted_for_a_minute_while_redis_is_away(away: 
     assert (error.reason, error.retry_after_seconds) == (Reason.KEY_STORE_UNAVAILABLE, 1.0)
     world.redis.away = None
     await world.keys.principal(KEY)
+
+
+async def test_who_was_let_in_waits_for_a_frozen_redis_a_part_of_the_time_that_a_stranger_does() -> None:
+    world = World()
+    await world.keys.principal(KEY)
+    world.redis.frozen = True
+    world.clock.advance(1)
+    async with asyncio.timeout(0.9):  # a stranger: 1
+        await world.keys.principal(KEY)
+    assert (await world.refusal("tw_somebody-elses")).reason is Reason.KEY_STORE_UNAVAILABLE
 
 
 async def test_of_an_organisation_that_may_spend_meanwhile_they_are_trusted_for_an_hour() -> None:
