@@ -67,13 +67,13 @@ def stats(*, as_json: bool, **router: Any) -> None:
         ("tokenway cache invalidate --all", "everything of your organisation"),
         ("tokenway cache invalidate --model small", "what one model answered"),
         ("tokenway cache invalidate --model small --revision 2", "what one revision of its weights answered"),
-        ("tokenway cache invalidate --tag doc=handbook", "what was asked with that label"),
+        ("tokenway cache invalidate --tag doc=handbook", "what was generated for requests with that label"),
     )
 )
 @click.option("--all", "everything", is_flag=True, help="Every answer of your organisation.")
 @click.option("--model", metavar="NAME", shell_complete=model_names, help="The answers of a model [none].")
 @click.option("--revision", default="", help="With --model: of this revision of its weights alone [all].")
-@click.option("--tag", metavar="KEY=VALUE", help="The answers to requests with that label [none].")
+@click.option("--tag", metavar="KEY=VALUE", help="What was generated for requests with that label [none].")
 @admin_options
 def invalidate(
     *, everything: bool, model: str | None, revision: str, tag: str | None, as_json: bool, **router: Any

@@ -687,7 +687,9 @@ class InvalidateCacheRequest(_message.Message):
     model: _builtins.str
     """All answers of a model."""
     tag: _builtins.str
-    """All answers of requests with this label, as KEY=VALUE."""
+    """All answers that were generated for requests with this label, as KEY=VALUE. Who asks the same with other labels gets
+    them too, and takes none of them along with theirs.
+    """
     model_revision: _builtins.str
     """With a model: only what this revision of its weights gave; empty: all of the model."""
     def __init__(

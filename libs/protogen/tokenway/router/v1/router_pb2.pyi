@@ -320,7 +320,9 @@ class GenerateRequest(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The caller's own words for the ledger: at most 16, keys and values of at most 64 bytes. Never in metrics."""
+        """The caller's own words for the ledger: at most 16, keys and values of at most 64 bytes. Never in metrics. An answer
+        that is generated and cached for this request may be invalidated by them.
+        """
 
     def __init__(
         self,
