@@ -75,7 +75,7 @@ _WORDS: dict[str, Callable[[Any, dict[str, Any]], str]] = {
     "union_tag_invalid": lambda value, context: (
         f"kind {echo(context['tag'])} is not known; give {context['expected_tags']}"
     ),
-    "union_tag_not_found": lambda value, context: "has no kind; give kind: vllm or kind: scripted",
+    "union_tag_not_found": lambda value, context: "has no kind; give kind: vllm, kind: scripted or kind: openai",
     "string_pattern_mismatch": _pattern,
     "value_error": _own_error,
     "too_short": lambda value, context: f"holds {context['actual_length']}; the least is {context['min_length']}",

@@ -35,7 +35,7 @@ REPLACED = {
     ),
     "an engine without a kind": (
         ("{kind: scripted}", "{max_num_seqs: 1}"),
-        "mesh.yaml:9:13: models[0].engine: has no kind; give kind: vllm or kind: scripted",
+        "mesh.yaml:9:13: models[0].engine: has no kind; give kind: vllm, kind: scripted or kind: openai",
     ),
     "a word out of a list": (
         ("tier: small", "tier: tiny"),
