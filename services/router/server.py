@@ -30,6 +30,7 @@ from services.router.transport.admin_servicer import AdminServicer
 from services.router.transport.authentication import authentication
 from services.router.transport.cache_admin_servicer import CacheAdminServicer
 from services.router.transport.convert import receipt_to_proto
+from services.router.transport.retry_info import retry_info
 from services.router.transport.servicer import RouterServicer, router_routes
 
 
@@ -85,7 +86,7 @@ def _server(config: RouterConfig, runtime: Runtime, routes: tuple[Route, ...], k
         drain_seconds=config.drain_seconds,
         default_deadline_seconds=config.default_deadline_seconds,
         pack=receipt_to_proto,
-        inner=(authentication(keys),),
+        inner=(authentication(keys), retry_info()),
     )
 
 

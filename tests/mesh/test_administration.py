@@ -24,8 +24,12 @@ from libs.keys import sha256_of
 from libs.rpc.call import current_request_id
 from libs.rpc.method import Method, method
 from libs.telemetry import logs
+from libs.testing.runtime import recorded_runtime
 from services.mesh.client.admin import AdminClient, administering
 from services.mesh.client.router import RouterAddress, calling, connected
+from services.router import server as router
+from services.router.config import RouterConfig
+from services.router.domain.principal import Principal as Caller
 from tests.mesh.in_process import (
     ADMIN_KEY,
     KEY,
@@ -217,6 +221,25 @@ async def test_whoever_got_a_wrong_answer_from_the_cache_has_it_evicted(redis_ur
         assert [each.field for each in error.fields] == ["request_id"]
         assert not (await world.admin.explain_cache(asked)).stored
         assert (await world.admin.get_cache_stats()).reported == 1
+
+
+class AnAdministratorsKeys:
+    async def principal(self, key: str) -> Caller:
+        return Caller("admin", "acme", role="admin")
+
+
+async def test_whoever_administers_without_the_budget_or_the_cache_is_told_when_to_ask_again(tmp_path: Path) -> None:
+    config = RouterConfig.from_settings(settings(tmp_path, "redis://127.0.0.1:1"))
+    async with (
+        router.serve(config, runtime=recorded_runtime().runtime, keys=AnAdministratorsKeys()) as alone,
+        administering(RouterAddress(alone.address, KEY)) as admin,
+    ):
+        for ask in (admin.list_budgets, lambda: anext(admin.verify_ledger()), admin.get_cache_stats):
+            with pytest.raises(TokenwayError) as caught:
+                await ask()
+            assert caught.value.reason is Reason.SERVICE_UNAVAILABLE
+            assert caught.value.retry_after_seconds == 1
+            assert caught.value.message.endswith("cannot be reached; try again shortly")
 
 
 async def test_what_is_dropped_from_the_cache_has_to_be_named(redis_url: str) -> None:
