@@ -86,6 +86,16 @@ BAD = {
         "request.requirements.max_latency",
         "is -1 s: give a positive duration",
     ),
+    "what no model says of itself": (
+        question("hello", requirements=router_pb2.Requirements(max_time_to_first_token=Duration(seconds=1))),
+        "request.requirements.max_time_to_first_token",
+        "is not served yet: leave it out",
+    ),
+    "a long label": (
+        question("hello", labels={"doc": "x" * 65}),
+        "request.labels",
+        "has a key of 3 bytes with a value of 65: give a key of 1 to 64 bytes, and a value of at most as many",
+    ),
     "an answer that may be kept for no time": (
         question("hello", cache=router_pb2.CacheControl(ttl=Duration())),
         "request.cache.ttl",

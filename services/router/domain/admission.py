@@ -29,7 +29,7 @@ class Admission:
             self._running -= 1
 
     def _full(self) -> TokenwayError:
-        message = f"{self._running} requests are running, and this router takes {self._limit} at once"
+        message = f"{self._running} requests are running, and this router takes {self._limit} at once: ask again"
         return TokenwayError(
             Reason.CONCURRENCY_EXCEEDED,
             message,

@@ -96,11 +96,15 @@ def _broken(message: pb.GenerateRequest, max_prompt_bytes: int) -> Iterator[Fiel
         yield FieldViolation("request.priority", f"is {message.priority}, which is no priority: see Priority")
     for name, duration in (
         ("requirements.max_latency", message.requirements.max_latency),
-        ("requirements.max_time_to_first_token", message.requirements.max_time_to_first_token),
         ("cache.ttl", message.cache.ttl),
     ):
         if not math.isfinite(_seconds(duration)) or _seconds(duration) < 0:
             yield FieldViolation(f"request.{name}", f"is {_seconds(duration):g} s: give a positive duration")
+    if message.requirements.HasField("max_time_to_first_token"):
+        # Passed over, it would be a promise that nobody keeps.
+        yield FieldViolation(
+            "request.requirements.max_time_to_first_token", "is not served yet: leave it out, or give max_latency"
+        )
     if message.cache.HasField("ttl") and _seconds(message.cache.ttl) == 0:
         yield FieldViolation("request.cache.ttl", "is 0 s: give a positive duration, or MODE_READ_ONLY to keep nothing")
     yield from _broken_capabilities(message.requirements)
@@ -118,10 +122,12 @@ def _broken_capabilities(message: pb.Requirements) -> Iterator[FieldViolation]:
 def _broken_labels(message: pb.GenerateRequest) -> Iterator[FieldViolation]:
     if len(message.labels) > _MAX_LABELS:
         yield FieldViolation("request.labels", f"has {len(message.labels)} labels: give at most {_MAX_LABELS}")
-    for key, value in message.labels.items():
-        if not key or len(key.encode()) > _MAX_LABEL_BYTES or len(value.encode()) > _MAX_LABEL_BYTES:
+    for key_bytes, value_bytes in ((len(key.encode()), len(value.encode())) for key, value in message.labels.items()):
+        if not 1 <= key_bytes <= _MAX_LABEL_BYTES or value_bytes > _MAX_LABEL_BYTES:
             yield FieldViolation(
-                "request.labels", f"a label's key has 1 to {_MAX_LABEL_BYTES} bytes and its value at most as many"
+                "request.labels",
+                f"has a key of {key_bytes} bytes with a value of {value_bytes}: give a key of 1 to {_MAX_LABEL_BYTES}"
+                " bytes, and a value of at most as many",
             )
             return
 

@@ -56,9 +56,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_NO_MODEL_QUALIFIES: _ErrorReason.ValueType  # 13
     """FAILED_PRECONDITION: no model qualifies; one entry a model. {"llama-3-7b": "lacks the capability code_generation"}"""
     ERROR_REASON_OUT_OF_TIME: _ErrorReason.ValueType  # 14
-    """DEADLINE_EXCEEDED. {"phase": "generate"}"""
+    """DEADLINE_EXCEEDED: the time that was given is over, {"allowed_seconds": "30.000"}; or is too short to ask a service
+    of the mesh, {"phase": "budget"}.
+    """
     ERROR_REASON_ALL_CANDIDATES_FAILED: _ErrorReason.ValueType  # 15
-    """UNAVAILABLE, with RetryInfo: every candidate failed. {"attempts": "2", "llama-3-7b": "connection refused"}"""
+    """UNAVAILABLE, with RetryInfo: every candidate failed, each for the reason of its last attempt.
+    {"attempts": "2", "llama-3-7b": "SERVICE_UNAVAILABLE"}
+    """
     ERROR_REASON_STREAM_BROKEN: _ErrorReason.ValueType  # 16
     """UNAVAILABLE: the answer broke off after it had begun; what was delivered is billed. {"model": "llama-3-7b"}"""
     ERROR_REASON_BUDGET_UNAVAILABLE: _ErrorReason.ValueType  # 17
@@ -123,9 +127,13 @@ ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 12
 ERROR_REASON_NO_MODEL_QUALIFIES: ErrorReason.ValueType  # 13
 """FAILED_PRECONDITION: no model qualifies; one entry a model. {"llama-3-7b": "lacks the capability code_generation"}"""
 ERROR_REASON_OUT_OF_TIME: ErrorReason.ValueType  # 14
-"""DEADLINE_EXCEEDED. {"phase": "generate"}"""
+"""DEADLINE_EXCEEDED: the time that was given is over, {"allowed_seconds": "30.000"}; or is too short to ask a service
+of the mesh, {"phase": "budget"}.
+"""
 ERROR_REASON_ALL_CANDIDATES_FAILED: ErrorReason.ValueType  # 15
-"""UNAVAILABLE, with RetryInfo: every candidate failed. {"attempts": "2", "llama-3-7b": "connection refused"}"""
+"""UNAVAILABLE, with RetryInfo: every candidate failed, each for the reason of its last attempt.
+{"attempts": "2", "llama-3-7b": "SERVICE_UNAVAILABLE"}
+"""
 ERROR_REASON_STREAM_BROKEN: ErrorReason.ValueType  # 16
 """UNAVAILABLE: the answer broke off after it had begun; what was delivered is billed. {"model": "llama-3-7b"}"""
 ERROR_REASON_BUDGET_UNAVAILABLE: ErrorReason.ValueType  # 17

@@ -220,7 +220,7 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_RELEASED: _Outcome.ValueType  # 9
     """Nothing was delivered and nothing is billed."""
     OUTCOME_SHARED: _Outcome.ValueType  # 10
-    """Answered by another request's generation; free unless the policy shares the cost."""
+    """Answered by another request's generation; free."""
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
     """How a request ended, for the ledger."""
@@ -246,7 +246,7 @@ OUTCOME_CORRECTED: Outcome.ValueType  # 8
 OUTCOME_RELEASED: Outcome.ValueType  # 9
 """Nothing was delivered and nothing is billed."""
 OUTCOME_SHARED: Outcome.ValueType  # 10
-"""Answered by another request's generation; free unless the policy shares the cost."""
+"""Answered by another request's generation; free."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 class _CacheKind:

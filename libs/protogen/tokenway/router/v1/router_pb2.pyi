@@ -115,7 +115,9 @@ class Requirements(_message.Message):
     max_cost_micro_usd_per_1k_tokens: _builtins.int
     """The most in micro-US-dollars per 1,000 tokens, for this request's expected mix of input and output; absent: any."""
     required_context_tokens: _builtins.int
-    """The least context window. Default 4,096."""
+    """The least context window. Default: none where a model is named; else 4,096, or what the question is likely to come
+    to with max_tokens, if that is more.
+    """
     @_builtins.property
     def max_latency(self) -> _duration_pb2.Duration:
         """The most for the 99th percentile of a whole answer; absent: any."""
@@ -126,7 +128,7 @@ class Requirements(_message.Message):
 
     @_builtins.property
     def max_time_to_first_token(self) -> _duration_pb2.Duration:
-        """The most for the 99th percentile of the time to the first token; absent: any."""
+        """The most for the 99th percentile of the time to the first token. Not served yet: refused with INVALID_REQUEST."""
 
     def __init__(
         self,
@@ -320,8 +322,8 @@ class GenerateRequest(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The caller's own words for the ledger: at most 16, keys and values of at most 64 bytes. Never in metrics. An answer
-        that is generated and cached for this request may be invalidated by them.
+        """The caller's own words: at most 16, keys and values of at most 64 bytes. Never in metrics, nor in the ledger. An
+        answer that is generated and cached for this request may be invalidated by them.
         """
 
     def __init__(
