@@ -21,8 +21,8 @@ KINDS = {money_pb2.BUDGET_KIND_UNSPECIFIED: Kind.MONEY, **_GIVEN_KINDS}
 _MAX_PAGE_SIZE = 1_000
 _MAX_MODELS = 100
 _SHA256_BYTES = 32
-# The place of an entry in a Redis stream.
-_PAGE_TOKEN = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
+# The place of an entry in a Redis stream. None is at 0-0, and Redis takes nothing before it for an error.
+_PAGE_TOKEN = re.compile(r"(?!0+-0+$)[0-9]{1,19}-[0-9]{1,19}")
 # Timestamp's own bound, the end of the year 9999.
 _MAX_SECONDS = 253_402_300_799
 

@@ -149,8 +149,9 @@ async def test_the_ledger_is_listed_by_page_and_by_request(budget: Served) -> No
     assert await ids(organisation="other") == []
 
 
-async def test_every_mistake_of_a_question_for_receipts_is_named(budget: Served) -> None:
-    request = pb.ListReceiptsRequest(organisation="{}", request_id="q" * 257, page_size=1_001, page_token="7")
+@pytest.mark.parametrize("page_token", ["7", "0-0", "1-2-3", "18446744073709551616-0"])
+async def test_every_mistake_of_a_question_for_receipts_is_named(budget: Served, page_token: str) -> None:
+    request = pb.ListReceiptsRequest(organisation="{}", request_id="q" * 257, page_size=1_001, page_token=page_token)
 
     error = await budget.refused(LIST_RECEIPTS, request, Reason.INVALID_REQUEST)
 

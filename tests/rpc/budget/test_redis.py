@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 
 from libs.errors import Reason, TokenwayError
 from libs.keys import StoredKey, from_json, redis_key, to_json
@@ -46,10 +47,13 @@ async def test_limits_and_keys_of_the_file_are_there_at_start_and_never_overwrit
         client.set(redis_key("a" * 64), to_json(revoked))
 
     other = Seed(limits=(("acme", replace(LIMIT, most=1)),), keys={"a" * 64: KEY})
-    async with serving(folder, redis_url=redis_url, seed=other) as budget:
-        (after,) = (await budget.call(GET_USAGE, pb.GetUsageRequest(principal=ADA))).states
+    with capture_logs() as lines:
+        async with serving(folder, redis_url=redis_url, seed=other) as budget:
+            (after,) = (await budget.call(GET_USAGE, pb.GetUsageRequest(principal=ADA))).states
 
     assert before.budget.limit == after.budget.limit == 5_000
+    (warning,) = [line for line in lines if line["log_level"] == "warning"]
+    assert (warning["budget"], warning["stands"], warning["configured"]) == ("organisation month money", 5_000, 1)
     with redis.Redis.from_url(redis_url) as client:
         assert from_json(client.get(redis_key("a" * 64))) == revoked
 
