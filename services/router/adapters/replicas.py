@@ -32,6 +32,7 @@ _CHECK = Method(
 Dial = Callable[[str, str | None], Client]
 # The addresses behind `host:port`; an OSError when nobody can tell.
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
+Sleep = Callable[[float], Awaitable[None]]
 
 
 async def addresses_of(endpoint: str) -> Sequence[str]:
@@ -120,20 +121,18 @@ class Replicas:
 
     async def check(self) -> None:
         """Asks every replica once whether it is ready."""
-        await asyncio.gather(*(self._check(each) for each in self._all()))
+        # Their connections at once: in the next moment a replica may be gone.
+        asked = [(each, self._probe_of(each)) for each in self._all()]
+        await asyncio.gather(*(self._check(*each) for each in asked))
 
-    async def watch(self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        """Runs until it is cancelled; whatever else happens is logged, and the next round tries again."""
-        rounds = 0
-        while True:
-            try:
-                if rounds % round(_RESOLVE_SECONDS / _CHECK_SECONDS) == 0:
-                    await self.resolve()
-                await self.check()
-            except Exception as error:
-                self._log.error("replicas not looked after in this round", exc_info=error)
-            rounds += 1
-            await sleep(_CHECK_SECONDS)
+    async def watch(self, *, sleep: Sleep = asyncio.sleep) -> None:
+        """Runs until it is cancelled; whatever else happens is logged, and the next round tries again.
+
+        One beside the other: a resolver that takes its time keeps nobody from being asked whether it is ready.
+        """
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._rounds(self.resolve, _RESOLVE_SECONDS, sleep), name="resolve replicas")
+            both.create_task(self._rounds(self.check, _CHECK_SECONDS, sleep), name="check replicas")
 
     async def close(self) -> None:
         """Ends every connection."""
@@ -141,6 +140,14 @@ class Replicas:
             await replica.client.close()
         for client in self._probes.values():
             await client.close()
+
+    async def _rounds(self, look: Callable[[], Awaitable[None]], every_seconds: float, sleep: Sleep) -> None:
+        while True:
+            try:
+                await look()
+            except Exception as error:
+                self._log.error("replicas not looked after in this round", exc_info=error)
+            await sleep(every_seconds)
 
     def _all(self) -> list[Replica]:
         return [replica for model in self._models.values() for replica in model.replicas.values()]
@@ -159,12 +166,15 @@ class Replicas:
         if replica.address in self._probes:
             await self._probes.pop(replica.address).close()
 
-    async def _check(self, replica: Replica) -> None:
+    def _probe_of(self, replica: Replica) -> Client:
         if replica.address not in self._probes:
             self._probes[replica.address] = self._probe(replica.address, replica.host)
+        return self._probes[replica.address]
+
+    async def _check(self, replica: Replica, probe: Client) -> None:
         request = health_pb2.HealthCheckRequest(service=_SERVICE)
         try:
-            response = await self._probes[replica.address].unary(_CHECK, request, timeout_seconds=_CHECK_SECONDS)
+            response = await probe.unary(_CHECK, request, timeout_seconds=_CHECK_SECONDS)
             ready = response.status == health_pb2.HealthCheckResponse.SERVING
         except TokenwayError:
             ready = False

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from grpc_health.v1 import health_pb2
 
+from libs.background import running
 from libs.errors import Reason, TokenwayError
 from services.router.adapters.replicas import Replicas
 
@@ -36,6 +38,8 @@ class World:
     def __init__(self, *addresses: str) -> None:
         self.names: dict[str, Sequence[str] | Exception] = {"model.test:1": addresses}
         self.answers: dict[str, Exception] = {}
+        self.slow = asyncio.Event()
+        self.slow.set()
         self.probes: list[FakeClient] = []
         self.dialled: dict[str, FakeClient] = {}
         self.replicas = Replicas(
@@ -55,6 +59,7 @@ class World:
         return self.probes[-1]
 
     async def _resolve(self, endpoint: str) -> Sequence[str]:
+        await self.slow.wait()
         found = self.names[endpoint]
         if isinstance(found, Exception):
             raise found
@@ -139,24 +144,42 @@ async def test_no_address_at_all_names_the_endpoints() -> None:
         world.choice()
 
 
+@asynccontextmanager
+async def watched(world: World) -> AsyncIterator[None]:
+    """Its rounds follow each other without a pause."""
+    async with running(world.replicas.watch(sleep=lambda _: asyncio.sleep(0)), name="replicas"):
+        yield
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not happened():  # noqa: ASYNC110 - the watch tells nobody
+            await asyncio.sleep(0)
+
+
 @pytest.mark.parametrize("surprise", [ZeroDivisionError("a bug"), UnicodeError("label too long")])
 async def test_no_surprise_ends_the_watch(surprise: Exception) -> None:
     world = World("a:1")
     await world.replicas.resolve()
     world.names["model.test:1"], world.answers["a:1"] = surprise, surprise
-    rounds = 0
+    async with watched(world):
+        for _ in range(3):  # each is logged with its traceback, which takes its time
+            await asyncio.sleep(0)
+        world.answers.clear()
+        world.names["model.test:1"] = ("a:1", "b:1")
+        await until(lambda: world.replicas.count("small") == 2)
 
-    async def pause(_: float) -> None:
-        nonlocal rounds
-        rounds += 1
-        if rounds == 2:
-            world.answers.clear()
-            world.names["model.test:1"] = ("a:1", "b:1")
-        if rounds == 12:
-            raise asyncio.CancelledError
-        await asyncio.sleep(0)
 
-    with pytest.raises(asyncio.CancelledError):
-        await world.replicas.watch(sleep=pause)
-    assert world.replicas.ready("small")
-    assert world.replicas.count("small") == 2
+async def test_a_slow_resolver_keeps_nobody_from_being_asked_whether_it_is_ready() -> None:
+    world = World("a:1")
+    await world.replicas.resolve()
+    world.slow = asyncio.Event()
+    async with watched(world):
+        world.answers["a:1"] = AWAY
+        await until(lambda: not world.replicas.ready("small"))
+        world.answers.clear()
+        await until(lambda: world.replicas.ready("small"))
+        world.names["model.test:1"] = ("b:1",)
+        world.slow.set()
+        await until(lambda: world.choice() == "b:1")
+    assert [each.closed for each in world.probes if each.address == "a:1"] == [True]
