@@ -70,9 +70,9 @@ def receipts(
     """List how single requests ended, and what each cost.
 
     Receipts of your organisation, the newest first; `released` is one for which nothing is billed: it was answered from
-    the cache, or by nobody. A request has one for each model that it was tried on, and one more where a late word of
-    its router corrected what was presumed. They are kept for 35 days, unless the mesh is configured otherwise. Needs an
-    administrator's key.
+    the cache, or by nobody. A request has one for each model that it was tried on. Where a late word of its router
+    corrected what was presumed there is one more, `corrected`, which takes the place of the `presumed` one: in a sum,
+    count it alone. They are kept for 35 days, unless the mesh is configured otherwise. Needs an administrator's key.
     """
     wanted = "" if request_id is None else wanted_request(request_id, state)
     request = pb.ListReceiptsRequest(request_id=wanted, page_size=_PAGE_SIZE if key else min(most, _PAGE_SIZE))

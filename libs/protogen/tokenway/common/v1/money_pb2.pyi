@@ -216,7 +216,7 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_PRESUMED: _Outcome.ValueType  # 7
     """The router that held the lease fell silent; the unbooked rest of the lease is presumed delivered."""
     OUTCOME_CORRECTED: _Outcome.ValueType  # 8
-    """A late settlement lowered a presumed figure."""
+    """A late settlement lowered a presumed figure: this receipt takes the place of that one, of the same reservation."""
     OUTCOME_RELEASED: _Outcome.ValueType  # 9
     """Nothing was delivered and nothing is billed."""
     OUTCOME_SHARED: _Outcome.ValueType  # 10
@@ -242,7 +242,7 @@ OUTCOME_CACHED: Outcome.ValueType  # 6
 OUTCOME_PRESUMED: Outcome.ValueType  # 7
 """The router that held the lease fell silent; the unbooked rest of the lease is presumed delivered."""
 OUTCOME_CORRECTED: Outcome.ValueType  # 8
-"""A late settlement lowered a presumed figure."""
+"""A late settlement lowered a presumed figure: this receipt takes the place of that one, of the same reservation."""
 OUTCOME_RELEASED: Outcome.ValueType  # 9
 """Nothing was delivered and nothing is billed."""
 OUTCOME_SHARED: Outcome.ValueType  # 10
