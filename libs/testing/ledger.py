@@ -208,16 +208,21 @@ class InMemoryLedger:
         """
         owner = held.asked.principal.organisation
         limits = [each for each in self._counters.limits_of(held.asked.principal) if not each.soft]
-        before = [self._counters.state(owner, each, now, wanted=begins) for each in limits]
+        before = self._standing(owner, limits, now, wanted=begins)
         saved = {name: replace(each, bookings=list(each.bookings)) for name, each in self._held.items()}
         self._held[owner, held.asked.id] = held
         change()
-        after = [self._counters.state(owner, each, now, wanted=begins) for each in limits]
-        passed = [(was, will) for was, will in zip(before, after, strict=True) if room_in(will) < min(0, room_in(was))]
+        after = self._standing(owner, limits, now, wanted=begins)
+        passed = [(was[-1], will[-1]) for was, will in zip(before, after, strict=True) if _is_passed(was, will)]
         if passed:
             self._held = saved
             takes = {kind: most + (held.wanted[kind] if begins else 0) for kind, most in held.reserved.items()}
             self._counters.refuse(owner, passed, takes, {**takes, Kind.REQUESTS: books}, now)
+
+    def _standing(self, owner: str, limits: list[Limit], now: int, *, wanted: bool) -> list[list[BudgetState]]:
+        """Of each limit, without what is wanted beyond leases; and with it, where that counts."""
+        views = (False, True) if wanted else (False,)
+        return [[self._counters.state(owner, each, now, wanted=view) for view in views] for each in limits]
 
     def _presume(self, held: Held, now: int) -> None:
         held.presumed = {kind: most for kind, most in held.reserved.items() if kind is not Kind.CONCURRENCY}
@@ -311,3 +316,8 @@ def receipt_of(held: Held) -> Receipt:
     """Of one that is closed."""
     assert held.receipt is not None, "an open reservation has no receipt"
     return held.receipt
+
+
+def _is_passed(was: list[BudgetState], will: list[BudgetState]) -> bool:
+    """Whether there is less room than before, and too little, in any view."""
+    return any(room_in(after) < min(0, room_in(before)) for before, after in zip(was, will, strict=True))

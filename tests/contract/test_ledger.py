@@ -206,6 +206,17 @@ async def test_a_fallback_that_wants_no_more_passes_a_limit_that_was_lowered(tri
     await tried.ledger.reserve(asked(replaces=first.id))
 
 
+async def test_a_fallback_that_wants_less_in_all_holds_no_more_where_a_limit_was_lowered(tried: Tried) -> None:
+    first = asked(want=100)
+    await tried.ledger.reserve(first)
+    await limit(tried.ledger, 50)
+
+    await refused(tried.ledger.reserve(asked(want=101, most=101, replaces=first.id)), Reason.BUDGET_EXCEEDED)
+
+    await tried.ledger.reserve(asked(want=100, most=101, replaces=first.id))
+    assert stands(tried) == (0, 110)
+
+
 async def test_what_others_may_want_does_not_stop_an_answer_that_was_let_in(tried: Tried) -> None:
     first = asked()
     await tried.ledger.reserve(first)

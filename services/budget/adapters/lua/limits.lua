@@ -132,13 +132,15 @@ local function state_of(limit, used, held)
 end
 
 -- Whether the draft passes it. What does not raise a counter is never refused: the counter may stand above a limit that
--- was lowered.
+-- was lowered. A counter and what is wanted beside it are each held to that: less that is wanted lets no more be held.
 local function is_passed(limit, wants)
-  if left_in(limit, wants) >= 0 then
+  local left = left_in(limit, wants)
+  if left >= 0 then
     return false
   end
-  local _, adds = wanted_in(limit, wants)
-  return limit.page.spent + limit.page.reserved + adds > 0
+  local raises = limit.page.spent + limit.page.reserved
+  local of_all, adds = wanted_in(limit, wants)
+  return raises + adds > 0 or (raises > 0 and left + of_all < 0)
 end
 
 -- The hard limit that the draft would pass, as a reply; nil when it passes none. `takes` is what is reserved, and what
