@@ -178,6 +178,8 @@ async def test_the_cache_is_explained_counted_and_emptied_for_its_own_organisati
         after, elsewhere = await world.admin.explain_cache(asked), await world.other.explain_cache(asked)
         counted, foreign = await world.admin.get_cache_stats(), await world.other.get_cache_stats()
         untouched = await world.other.invalidate_cache(pb.InvalidateCacheRequest(all=True))
+        another = pb.InvalidateCacheRequest(model="small", model_revision="another")
+        kept = await world.admin.invalidate_cache(another)
         dropped = await world.admin.invalidate_cache(pb.InvalidateCacheRequest(tag="doc=1"))
 
         assert (before.model, before.bypass_reason, before.stored) == ("small", "", False)
@@ -185,7 +187,7 @@ async def test_the_cache_is_explained_counted_and_emptied_for_its_own_organisati
         assert (elsewhere.stored, elsewhere.key == before.key) == (False, False)
         assert (counted.lookups, counted.hits, counted.entries) == (2, 1, 1)
         assert (foreign.lookups, foreign.hits) == (0, 0)
-        assert (untouched, dropped) == (0, 1)
+        assert (untouched, kept, dropped) == (0, 0, 1)
         assert not (await world.admin.explain_cache(asked)).stored
 
 

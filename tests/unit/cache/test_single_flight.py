@@ -16,9 +16,10 @@ from libs.testing.answers import InMemoryAnswers
 from libs.testing.clock import ManualClock
 from libs.testing.flights import InMemoryFlights, Sky
 from services.cache.domain.draft import AnswerFailed, NotUnderstood
+from services.cache.domain.eligibility import BypassReason
 from services.cache.domain.fill import Fill
 from services.cache.domain.flight import Follow, Lead, Leader
-from services.cache.domain.found import Found, Hit, Kind, LookupEvent, Miss, Publish, SharedEnd, SharedPieces
+from services.cache.domain.found import Bypass, Found, Hit, Kind, LookupEvent, Miss, Publish, SharedEnd, SharedPieces
 from services.cache.domain.live_fill import LiveFill, Received
 from services.cache.domain.lookup import Lookup
 from services.cache.domain.model import Question, StoredAnswer, Tier
@@ -26,7 +27,7 @@ from services.cache.domain.selection import Everything, OfModel
 from services.cache.domain.single_flight import SingleFlight
 from services.cache.domain.stats import FillResult, FlightEvent, Stats
 from tests.contract.answer_stores import in_memory
-from tests.unit.cache.questions import CUT, STOP, order, part, question
+from tests.unit.cache.questions import CUT, STOP, asked, order, part, question
 
 END = b"the end"
 MAX_BYTES = 100
@@ -405,6 +406,14 @@ async def test_what_is_generated_while_it_is_dropped_reaches_its_followers_and_i
         assert isinstance(await Asker(one).until(Lead), Lead)
 
 
+async def test_of_those_who_want_a_draw_of_their_own_none_leads_or_follows() -> None:
+    sampled = question(asked(temperature=1))
+    async with replicas() as (one, _, _), asyncio.timeout(5):
+        for name in ("req-1", "req-2"):
+            async with aclosing(one.lookup.events(sampled, leader=Leader(name))) as events:
+                assert [_of(each) async for each in events] == [Bypass(BypassReason.TEMPERATURE)]
+
+
 class Like:
     """A SemanticTier that finds this answer, when it is let."""
 
@@ -419,21 +428,38 @@ class Like:
         return Hit(self.answer, 1.0, Kind.SEMANTIC, 0.97, 0.9)
 
 
+def looking_near(replica: Replica, clock: ManualClock) -> Like:
+    """What the replica's look-ups ask from now on."""
+    like = Like(in_memory().answer())
+    replica.lookup = Lookup(
+        answers=InMemoryAnswers(clock=clock),
+        clock=clock,
+        stats=replica.stats,
+        semantic=like,
+        semantic_seconds=60,
+        single_flight=replica.single_flight,
+    )
+    return like
+
+
+async def test_a_leader_with_a_semantic_hit_is_done_and_gives_the_lead_back() -> None:
+    async with replicas() as (one, two, clock):
+        looking_near(one, clock).may_find.set()
+        leader = Asker(one)
+        await leader.ended()
+        assert [type(_of(each)) for each in leader.told] == [Lead, Hit]
+        next_one = Asker(two)
+        await next_one.until(Lead)
+        await next_one.leave()
+
+
 async def test_a_follower_with_a_semantic_hit_is_done_and_takes_no_lost_leader_s_place() -> None:
     async with replicas() as (one, two, clock):
         leader = Asker(one)
         await leader.until(Lead)
         successor = Asker(two)
         await successor.until(Follow)
-        like = Like(in_memory().answer())
-        two.lookup = Lookup(
-            answers=InMemoryAnswers(clock=clock),
-            clock=clock,
-            stats=two.stats,
-            semantic=like,
-            semantic_seconds=60,
-            single_flight=two.single_flight,
-        )
+        like = looking_near(two, clock)
         follower = Asker(two)
         await follower.until(Follow)
         await leader.leave()

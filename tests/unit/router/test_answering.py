@@ -612,6 +612,22 @@ async def test_the_lead_is_not_given_back_while_the_cache_is_being_told_of_the_a
     assert world.stored == {"whole": [(SMALL.name, 2)], "another model's": [(MEDIUM.name, 2)], "failed": []}[ending]
 
 
+@pytest.mark.parametrize(
+    "again",
+    [
+        (LED, Piece(1), SharedEnd(FinishReason.STOP, Usage(output_tokens=1))),
+        (replace(HIT, deltas=(Piece(1),)),),
+        (Lead("token"),),
+    ],
+    ids=["another's", "a stored one", "its own"],
+)
+async def test_an_answer_that_ends_before_what_was_delivered_is_not_its_end(again: Sequence[SharedEvent]) -> None:
+    """All that was delivered would pass for the whole of an answer that is shorter."""
+    with pytest.raises(TokenwayError) as failed:
+        await events(World(found=LED, shared=(Piece(3), *again)))
+    assert failed.value.reason is Reason.STREAM_BROKEN
+
+
 @pytest.mark.parametrize(("before", "verdict"), [((), CacheVerdict.HIT), ((Piece(1),), CacheVerdict.SHARED)])
 async def test_who_follows_to_the_end_of_a_stored_answer_had_that_one(
     before: Sequence[Piece], verdict: CacheVerdict

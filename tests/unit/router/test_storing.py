@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
+
+import pytest
 
 from libs.background import Background
 from libs.money import Usage
@@ -96,6 +99,24 @@ async def test_after_an_answer_that_the_guard_ends_followers_go_on_alone() -> No
         assert told is not None
         storing.close()
     assert cache.fills == [("token", [[first], AnswerFailed()])]
+
+
+@pytest.mark.parametrize("reason", [FinishReason.BUDGET, FinishReason.BUDGET_UNAVAILABLE])
+async def test_an_answer_that_its_own_budget_ends_breaks_off_for_those_who_follow(reason: FinishReason) -> None:
+    """To them it is no end: one of them takes the lead."""
+    cache = FillingCache(broken=0)
+    async with Background(drain_seconds=1) as background:
+        question = CacheQuestion(ask(), MODEL, PRINCIPAL, CachePolicy())
+        storing = Storing(cache=cast(Cache, cache), background=background, question=question, max_tokens=100)
+        storing.lead("token", request_id="req-1")
+        storing.share()
+        storing.begin(MODEL)
+        storing.add(first := piece("a"))
+        await asyncio.sleep(0)
+        told = storing.finish("req-1", Usage(output_tokens=1), reason, guarded=False)
+        assert told is not None
+        await told
+    assert cache.fills == [("token", [[first]])]
 
 
 async def test_those_who_follow_are_sent_on_alone_when_another_model_answers() -> None:
