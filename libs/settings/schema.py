@@ -148,6 +148,9 @@ class Budget(InnerService):
     receipts_export_dir: str | None = Field(
         default=None, min_length=1, description="a folder that gets them first, as JSON lines; absent: they are gone"
     )
+    sync_limits: bool = Field(
+        default=False, description="at each start the limits of this file take the place of those that were stored"
+    )
     replicas: int = Field(default=1, ge=1, le=1_000, description="how many share what open_when_away allows")
     unbooked_folder: str | None = Field(
         default=None, description="where each replica keeps what it could not book yet; needed by open_when_away"

@@ -64,6 +64,7 @@ class BudgetConfig:
             unbooked_folder=Path(budget.unbooked_folder) if budget.unbooked_folder else None,
             receipts_export_dir=Path(budget.receipts_export_dir) if budget.receipts_export_dir else None,
             seed=Seed(
+                overwrites_limits=budget.sync_limits,
                 limits=tuple(limit for each in settings.organisations for limit in _limits(each)),
                 keys={key.sha256: _key(each, key) for each in settings.organisations for key in each.keys},
             ),

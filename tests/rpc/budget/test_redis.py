@@ -58,6 +58,18 @@ async def test_limits_and_keys_of_the_file_are_there_at_start_and_never_overwrit
         assert from_json(client.get(redis_key("a" * 64))) == revoked
 
 
+async def test_limits_of_the_file_overwrite_where_it_is_to_win_and_others_stay(folder: Path, redis_url: str) -> None:
+    mine = replace(LIMIT, window=Window.DAY)
+    async with serving(folder, redis_url=redis_url, seed=Seed(limits=(("acme", LIMIT), ("acme", mine)))):
+        pass
+
+    wins = Seed(limits=(("acme", replace(LIMIT, most=1)),), overwrites_limits=True)
+    async with serving(folder, redis_url=redis_url, seed=wins) as budget:
+        states = (await budget.call(GET_USAGE, pb.GetUsageRequest(principal=ADA))).states
+
+    assert sorted(each.budget.limit for each in states) == [1, 5_000]
+
+
 async def test_the_sweeper_books_the_lease_of_a_router_that_fell_silent(folder: Path, redis_url: str) -> None:
     books = RedisBooks(redis_url)
     policy = LeasePolicy(lifetime_seconds=0.05)

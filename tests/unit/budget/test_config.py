@@ -14,6 +14,7 @@ from services.budget.config import BudgetConfig
 from services.budget.domain.arrears import AwayTerms
 from services.budget.domain.lease import LeasePolicy
 from services.budget.domain.limits import Account, Kind, Limit, Scope
+from services.budget.domain.seed import Seed
 from services.budget.domain.windows import Window
 
 MODEL = {
@@ -48,6 +49,7 @@ def test_every_knob_of_the_file_arrives() -> None:
         "sweep_seconds": 2,
         "receipt_days": 40,
         "receipts_export_dir": "/var/receipts",
+        "sync_limits": True,
     }
 
     config = BudgetConfig.from_settings(settings(services={"budget": budget}))
@@ -62,6 +64,7 @@ def test_every_knob_of_the_file_arrives() -> None:
         sweep_seconds=2,
         receipt_days=40,
         receipts_export_dir=Path("/var/receipts"),
+        seed=Seed(overwrites_limits=True),
     )
 
 
