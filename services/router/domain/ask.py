@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
-from libs.generation.question import Conversation, Image, Message, Question, Text, ToolCall, ToolResult
+from libs.generation.question import Conversation, Image, JsonSchema, Message, Question, Text, ToolCall, ToolResult
 
 # The chat template's own tokens round a message (role markers, separators), more than any template we know uses.
 TEMPLATE_TOKENS_PER_MESSAGE = 32
@@ -61,8 +61,13 @@ class Ask:
 
     @property
     def max_input_tokens(self) -> int:
-        """More tokens than any byte-level tokenizer makes of it: every byte one, and the template's."""
-        return _input_bytes(self.question) + TEMPLATE_TOKENS_PER_MESSAGE * _messages(self.question)
+        """More tokens than any byte-level tokenizer makes of it: every byte one, and the template's.
+
+        Providers read the schema of the answer, too, and bill it as input.
+        """
+        wanted = self.question.response_format
+        schema_bytes = len(wanted.schema.encode()) if isinstance(wanted, JsonSchema) else 0
+        return _input_bytes(self.question) + schema_bytes + TEMPLATE_TOKENS_PER_MESSAGE * _messages(self.question)
 
     @property
     def likely_input_tokens(self) -> int:
@@ -70,9 +75,13 @@ class Ask:
 
 
 def _messages(question: Question) -> int:
-    # Tools are rendered into the prompt by a template, each like a message.
+    # Tools are rendered into the prompt by a template, each like a message; so are their calls and results.
     prompt = question.prompt
-    return len(question.tools) + (1 if isinstance(prompt, str) else 1 + len(prompt.messages))
+    if isinstance(prompt, str):
+        return len(question.tools) + 1
+    parts = (part for message in prompt.messages for part in message.parts)
+    calls = sum(isinstance(part, ToolCall | ToolResult) for part in parts)
+    return len(question.tools) + calls + 1 + len(prompt.messages)
 
 
 def _input_bytes(question: Question) -> int:
@@ -91,8 +100,8 @@ def _message_texts(message: Message) -> list[str]:
         match part:
             case Text(text):
                 texts.append(text)
-            case ToolCall(_, name, arguments_json):
-                texts += [name, arguments_json]
+            case ToolCall(call_id, name, arguments_json):
+                texts += [call_id, name, arguments_json]
             case ToolResult(call_id, content):
                 texts += [call_id, content]
             case Image():
