@@ -373,6 +373,21 @@ async def test_nothing_of_a_flight_stays_in_redis(valkey_server: RedisServer) ->
     await redis.aclose()
 
 
+async def test_all_of_a_flight_lasts_for_as_long_as_its_lease_is_renewed(valkey_server: RedisServer) -> None:
+    """However long its answer takes, and pauses: who comes then still finds it, and all of it."""
+    valkey_server.flush()
+    redis = redis_client(valkey_server.url)
+    async with in_redis(valkey_server.url) as replicas:
+        flight = await replicas.followed()
+        await replicas.one.publish(flight, 1, b"a")
+        flying = set(await redis.keys("*")) - {b"tw:cache:{acme}:drops"}
+        for each in flying:
+            await redis.pexpire(each, 5_000)
+        assert await replicas.one.renew([flight]) == [Standing.FOLLOWED]
+        assert min([await redis.pttl(each) for each in flying]) > 5_000
+    await redis.aclose()
+
+
 async def test_followers_go_on_alone_where_some_of_what_was_published_is_gone(valkey_server: RedisServer) -> None:
     valkey_server.flush()
     redis = redis_client(valkey_server.url)

@@ -414,6 +414,26 @@ async def test_of_those_who_want_a_draw_of_their_own_none_leads_or_follows() -> 
                 assert [_of(each) async for each in events] == [Bypass(BypassReason.TEMPERATURE)]
 
 
+async def test_who_leaves_while_it_is_being_told_that_it_leads_leaves_no_lead_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with replicas() as (one, two, _):
+        board, boarded = one.flights.board, asyncio.Event()
+
+        async def unheard(*asks: Any) -> None:
+            await board(*asks)
+            boarded.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(one.flights, "board", unheard)
+        leader = Asker(one)
+        await boarded.wait()
+        await leader.leave()
+        next_one = Asker(two)
+        await next_one.until(Lead)
+        await next_one.leave()
+
+
 class Like:
     """A SemanticTier that finds this answer, when it is let."""
 
