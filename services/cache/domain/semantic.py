@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from libs.clock import Clock
 from libs.errors import TokenwayError
@@ -39,7 +39,9 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Why the tier may not look, if so; else what it demands, and what there is, nearest first."""
+    """Why the tier may not look, if so; else what it demands, and what there is, nearest first. All of that where it
+    would find a hit that is audited.
+    """
 
     reason: str = ""
     demand: Demand = Demand()  # noqa: RUF009 # it is frozen
@@ -96,7 +98,11 @@ class Semantic:
         organisation = question.principal.organisation
         demand = self._thresholds.demand(organisation, furthest_tier(question, tier))
         candidates = [each async for each in self._candidates(organisation, meaning, limit=limit, without=without)]
-        return Surroundings("", demand, tuple(candidates))
+        around = Surroundings("", demand, tuple(candidates))
+        given = around.given
+        if given is not None and demand.met(given) and self._thresholds.audits(exact_key(question)):
+            return replace(around, reason=SemanticResult.AUDIT)
+        return around
 
     async def _find(self, question: Question, tier: Tier) -> Hit | SemanticMiss:
         meaning = await self._meanings.of(question, tier)

@@ -111,7 +111,11 @@ def invalidate(
 @question_options
 @admin_options
 def explain(*, as_json: bool, state: Any, router: str | None, ca_file: Any, key_file: Any, **question: Any) -> None:
-    """Say what the cache makes of a question. Generates nothing, changes nothing, and counts as no lookup."""
+    """Say what the cache makes of a question. Generates nothing, changes nothing, and counts as no lookup.
+
+    `audit`: the semantic cache would answer, but this question is one of the few that are generated anew to see whether
+    that would be right.
+    """
     asked = Question(**question).message()
     address = place(state=state, router=router, ca_file=ca_file, key_file=key_file)
     found = ask(address, lambda client: client.explain_cache(asked))

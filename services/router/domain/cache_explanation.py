@@ -20,7 +20,7 @@ class CacheNeighbour:
 @dataclass(frozen=True, slots=True)
 class CacheExplanation:
     """Both reasons are empty where the cache, and its semantic tier, may answer; both thresholds are 0 where that may
-    not.
+    not look.
     """
 
     model: str

@@ -319,6 +319,15 @@ async def test_an_explanation_shows_what_is_near_and_counts_as_no_lookup(tried: 
     assert not tried.stats.vetoes
 
 
+async def test_an_explanation_says_that_what_would_be_a_hit_is_audited(tried: Tried) -> None:
+    await tried.store(STORED)
+    tried.thresholds.audit = True
+    explain = Explain(answers=tried.answers, semantic=tried.semantic)
+    audited, other = [(await explain.explain(asks(each), Tier.BALANCED)).surroundings for each in (NEAR, FAR)]
+    assert (audited.reason, audited.demand, len(audited.candidates)) == ("audit", Demand(0.9), 1)
+    assert other.reason == "", "it would be none"
+
+
 @pytest.mark.parametrize(
     ("text", "tier", "reason"),
     [(NEAR, Tier.EXACT, "tier"), (CODE, Tier.STRICT, "code"), ("short", Tier.STRICT, "too_short")],

@@ -688,7 +688,9 @@ class ExplainResponse(_message.Message):
     stored: _builtins.bool
     """True when an exact answer is stored."""
     semantic_bypass_reason: _builtins.str
-    """Empty when the semantic tier may look; else why not: "tools", "code", "too_short"."""
+    """Empty when the semantic tier may look; else why not: "tools", "code", "too_short". Or "audit": it would answer, and
+    the question is one of those that are generated anew to see whether that would be right.
+    """
     threshold: _builtins.float
     """The cosine that the tier demands at present; 0 where it may not look, or votes alone decide."""
     votes_threshold: _builtins.float

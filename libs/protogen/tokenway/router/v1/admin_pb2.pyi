@@ -634,7 +634,9 @@ class ExplainCacheResponse(_message.Message):
     bypass_reason: _builtins.str
     """Empty when it may be cached; else why not."""
     semantic_bypass_reason: _builtins.str
-    """Empty when the semantic tier may look; else why not."""
+    """Empty when the semantic tier may look; else why not. Or "audit": it would answer, and the question is one of those
+    that are generated anew to see whether that would be right.
+    """
     key: _builtins.str
     """The exact key, hexadecimal."""
     partition: _builtins.str
