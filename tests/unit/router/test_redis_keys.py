@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -12,8 +13,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from libs.errors import Reason, TokenwayError
 from libs.keys import StoredKey, redis_key, sha256_of, to_json
 from libs.testing.clock import ManualClock
+from services.budget.config import BudgetConfig
 from services.router.adapters import redis_keys
 from services.router.adapters.redis_keys import RedisKeys
+from services.router.config import RouterConfig
 
 KEY = "tw_a-key"
 ADA = StoredKey(key_id="ada", organisation="acme", allowed_models=("small",))
@@ -116,6 +119,14 @@ async def test_who_was_let_in_waits_for_a_frozen_redis_a_part_of_the_time_that_a
     async with asyncio.timeout(0.9):  # a stranger: 1
         await world.keys.principal(KEY)
     assert (await world.refusal("tw_somebody-elses")).reason is Reason.KEY_STORE_UNAVAILABLE
+
+
+def test_by_default_a_frozen_redis_is_a_refusal_within_a_second() -> None:
+    """First the key is looked up, then money is asked for."""
+    budget, router = (
+        inspect.signature(config).parameters["redis_timeout_seconds"].default for config in (BudgetConfig, RouterConfig)
+    )
+    assert budget + router * redis_keys._TRUSTED_SHARE < 0.95, "the rest is the way"
 
 
 async def test_of_an_organisation_that_may_spend_meanwhile_they_are_trusted_for_an_hour() -> None:
