@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -106,3 +107,17 @@ async def test_the_cache_is_told_all_that_tells_one_question_from_another() -> N
     assert list(lookup.tags) == list(header.tags) == ["a=b", "doc=7"]
     assert lookup.tier == header.tier == CacheTier.BALANCED
     assert (header.request_id, header.lead_token, header.as_of) == ("r", "lead", 7)
+
+
+@pytest.mark.parametrize(("scope", "same"), [("organisation", True), ("user", False)])
+async def test_who_may_share_an_answer_asks_the_same_whoever_it_is(
+    scope: Literal["organisation", "user"], same: bool
+) -> None:
+    """So that a hundred who ask at once wait for the one that asks the cache."""
+    policy = CachePolicy(scope=scope)
+    async with client() as (cache, _):
+        ann, bob = (
+            cache.lookup(CacheQuestion(ask(), model("small"), each, policy), single_flight=True, refresh=False)
+            for each in (ANN, replace(ANN, key_id="other", user="bob"))
+        )
+    assert (ann._question == bob._question) is same

@@ -101,6 +101,16 @@ async def test_after_an_answer_that_the_guard_ends_followers_go_on_alone() -> No
     assert cache.fills == [("token", [[first], AnswerFailed()])]
 
 
+@pytest.mark.parametrize(("max_tokens", "may"), [(100, True), (101, False)])
+async def test_nobody_may_follow_an_answer_that_may_outgrow_what_is_kept(max_tokens: int, may: bool) -> None:
+    """Those who come late could not be told its beginning."""
+    async with Background(drain_seconds=1) as background:
+        question = CacheQuestion(ask(max_tokens=max_tokens), MODEL, PRINCIPAL, CachePolicy())
+        cache = cast(Cache, FillingCache(broken=0))
+        storing = Storing(cache=cache, background=background, question=question, max_tokens=100)
+    assert storing.single_flight is may
+
+
 @pytest.mark.parametrize("reason", [FinishReason.BUDGET, FinishReason.BUDGET_UNAVAILABLE])
 async def test_an_answer_that_its_own_budget_ends_breaks_off_for_those_who_follow(reason: FinishReason) -> None:
     """To them it is no end: one of them takes the lead."""
