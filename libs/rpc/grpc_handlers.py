@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Any, NoReturn
 
@@ -70,7 +70,7 @@ _MAKERS: dict[Shape, Callable[..., grpc.RpcMethodHandler[Any, Any]]] = {
 def _adapted(route: Route, surround: Middleware, open_calls: OpenCalls) -> grpc.RpcMethodHandler[Any, Any]:
     streams_requests, streams_responses = route.method.shape.value
     answer = _stream if streams_responses else _unary
-    parse = _parse_each if streams_requests else _parse
+    parse: Callable[[Route, Any], Any] = _parse_each if streams_requests else _parse
     log = structlog.get_logger("rpc")
 
     async def behaviour(raw: Any, context: Context) -> Message | None:
@@ -80,7 +80,12 @@ def _adapted(route: Route, surround: Middleware, open_calls: OpenCalls) -> grpc.
                 async with surround(call):
                     if call.initial_metadata:
                         await _sent(context.send_initial_metadata(tuple(call.initial_metadata.items())))
-                    response = await answer(route, parse(route, raw), call, context)
+                    request = parse(route, raw)
+                    try:
+                        response = await answer(route, request, call, context)
+                    finally:
+                        if streams_requests:  # what the handler has not read is nobody's any more
+                            await request.aclose()
             except RpcFailureError as failure:
                 await _abort(failure, call, context)
             except Exception as error:
@@ -150,7 +155,7 @@ def _parse(route: Route, raw: bytes) -> Message:
     return message
 
 
-async def _parse_each(route: Route, raw: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+async def _parse_each(route: Route, raw: AsyncIterator[bytes]) -> AsyncGenerator[Message]:
     async for each in raw:
         yield _parse(route, each)
 
