@@ -60,22 +60,27 @@ class _Relayed:
         self._relay, self._understood = relay, True
 
     async def events(self, first: Received | None, rest: AsyncIterator[Received]) -> AsyncGenerator[FillEvent]:
-        async for each in _all(first, rest):
-            match each.event:
-                case AnswerPart() if self._understood:
-                    self._relay.add(each.message)
-                case AnswerEnd():
-                    self.end = each.message if self._understood else GO_ON_ALONE
-                case AnswerFailed():
-                    self.end = GO_ON_ALONE
-                case NotUnderstood():
-                    self._understood = False
-            yield each.event
+        async with aclosing(_all(first, rest)) as received:
+            async for each in received:
+                self._pass(each)
+                yield each.event
+
+    def _pass(self, received: Received) -> None:
+        match received.event:
+            case AnswerPart() if self._understood:
+                self._relay.add(received.message)
+            case AnswerEnd():
+                self.end = received.message if self._understood else GO_ON_ALONE
+            case AnswerFailed():
+                self.end = GO_ON_ALONE
+            case NotUnderstood():
+                self._understood = False
 
 
 async def _events(first: Received | None, rest: AsyncIterator[Received]) -> AsyncGenerator[FillEvent]:
-    async for each in _all(first, rest):
-        yield each.event
+    async with aclosing(_all(first, rest)) as received:
+        async for each in received:
+            yield each.event
 
 
 async def _all(first: Received | None, rest: AsyncIterator[Received]) -> AsyncGenerator[Received]:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from libs.errors import Reason, TokenwayError
+from libs.testing.left_open import left_open
 from tests.rpc.cache.served import FILL, MAX_ANSWER_BYTES, STOP, Served, delta, header, question
 from tokenway.cache.v1 import cache_pb2 as pb
 from tokenway.common.v1 import generation_pb2
@@ -48,6 +49,15 @@ async def test_what_is_no_whole_answer_is_not_stored(
 async def test_an_answer_to_a_question_that_may_not_be_cached_is_not_stored(cache: Served) -> None:
     response = await cache.fill(header(question(temperature=1)), delta("Hi"), STOP)
     assert response == pb.FillResponse(stored=False, reason="temperature")
+
+
+@pytest.mark.parametrize("lead_token", ["", "a-lead"])
+async def test_what_is_refused_before_its_end_leaves_nothing_open(cache: Served, lead_token: str) -> None:
+    first = header()
+    first.header.lead_token = lead_token
+    with left_open() as left:
+        await cache.fill(first, TOOL_CALL, STOP)
+    assert not {"_all", "_events", "_Relayed.events", "fill_events", "_parse_each"} & set(left)
 
 
 async def test_a_fill_that_breaks_off_midway_leaves_nothing(cache: Served) -> None:
