@@ -56,7 +56,7 @@ class Account:
         self._max_output_tokens = ask.max_output_tokens
         self._remote = False
         self._reservation: Reservation | None = None
-        self._reserving: asyncio.Task[Lease] | None = None
+        self._reserving: asyncio.Task[Lease | TokenwayError] | None = None
         # What the ledger may hold of this request: more than one only while nobody knows which.
         self._held: list[Reservation] = []
         self._lease: Lease | None = None
@@ -107,7 +107,10 @@ class Account:
     async def _begin_with(self, wanted: Reservation, model: Model) -> None:
         # In the background: a caller that leaves now must not leave a reservation behind that nobody knows of.
         self._reserving = self._background.begin(self._reserve(wanted), name="reserve")
-        self._lease = await asyncio.shield(self._reserving)
+        granted = await asyncio.shield(self._reserving)
+        if isinstance(granted, TokenwayError):
+            raise granted
+        self._lease = granted
         # Until now: a lease that nobody keeps runs out, and is presumed spent.
         if self._keeper is not None:
             self._keeper.cancel()
@@ -164,15 +167,18 @@ class Account:
             self._closing = self._background.begin(self._close(outcome, why), name="settle")
         return self._closing
 
-    async def _reserve(self, wanted: Reservation) -> Lease:
-        """Keeps account of what the ledger may hold, also when the one who asked has left meanwhile."""
+    async def _reserve(self, wanted: Reservation) -> Lease | TokenwayError:
+        """Keeps account of what the ledger may hold, also when the one who asked has left meanwhile.
+
+        A refusal is what it gives, and not how it fails: it is for whoever asked, and for no log.
+        """
         self._held.append(wanted)
         try:
             lease = await self._budget.reserve(wanted)
         except TokenwayError as error:
             if error.reason is Reason.BUDGET_EXCEEDED:
                 self._held.remove(wanted)
-            raise
+            return error
         self._held = [wanted]
         return lease
 

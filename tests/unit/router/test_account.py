@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import pytest
+import structlog
 
 from libs.background import Background
 from libs.errors import Reason, TokenwayError
@@ -215,6 +216,15 @@ async def test_a_refused_first_reservation_has_nothing_to_return(budget: Scripte
         with pytest.raises(TokenwayError):
             await opened.reserve(SMALL)
     assert budget.calls == ["reserve llama-3-7b"]
+
+
+async def test_a_refusal_is_for_whoever_asked_and_for_no_log(budget: ScriptedBudget) -> None:
+    budget.refuse_reserve = REFUSED
+    with structlog.testing.capture_logs() as written:
+        async with account(budget) as opened:
+            with pytest.raises(TokenwayError):
+                await opened.reserve(SMALL)
+    assert written == []
 
 
 async def test_an_unknown_reservation_is_returned_to_be_sure(budget: ScriptedBudget) -> None:
