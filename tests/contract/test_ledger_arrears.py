@@ -160,6 +160,15 @@ async def test_money_is_booked_in_the_windows_of_its_own_time(tried: Tried) -> N
     assert await is_equal(tried)
 
 
+async def test_it_counts_as_a_request_when_it_is_booked(tried: Tried) -> None:
+    await limit(tried.ledger, 10, kind=Kind.REQUESTS)
+
+    await tried.ledger.book(arrear(tried, asked(), 5, hours_ago=2))
+
+    assert stands(tried, kind=Kind.REQUESTS) == (1, 0)
+    assert await is_equal(tried)
+
+
 @pytest.mark.parametrize(("hours_ago", "hour"), [(30, "2024-02-27T10:15:00"), (-1, "2024-02-28T10:15:00")])
 async def test_no_window_is_older_than_a_day_and_none_is_to_come(tried: Tried, hours_ago: float, hour: str) -> None:
     await tried.ledger.book(arrear(tried, asked(), 5, hours_ago=hours_ago))

@@ -26,6 +26,7 @@ from services.budget.domain.receipt import ReceiptQuery
 from services.budget.domain.windows import Window
 from tests.contract.ledgers import POLICY, LedgerClock, Tried, in_redis
 from tests.contract.test_ledger import ADA, KEY, asked, extended, limit, refused, settled, stands, used
+from tests.contract.test_ledger_arrears import is_equal
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
@@ -363,3 +364,17 @@ async def test_the_index_of_requests_is_trimmed_with_their_receipts(tried: Tried
     tried.clock.advance(3_600)
     assert await tried.bookkeeper.trim() == 1
     assert raw.exists("tw:{acme}:requests") == 0
+
+
+async def test_what_is_trimmed_is_summed_up_for_counters_that_there_still_are(tried: Tried, raw: Any) -> None:
+    reservation = asked()
+    await tried.ledger.reserve(reservation)
+    await tried.ledger.settle(settled(reservation, used(5)))
+    tried.clock.advance(35 * 86_400)
+    raw.delete(*raw.keys("tw:{acme}:spent:hour:*"))  # long before, by Redis
+
+    assert await tried.bookkeeper.trim() == 1
+
+    assert raw.keys("tw:{acme}:trimmed:spent:hour:*") == []
+    assert raw.hgetall("tw:{acme}:trimmed:spent:total:total")["organisation:"] == "15"
+    assert await is_equal(tried)
