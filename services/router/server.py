@@ -140,6 +140,7 @@ async def _keys(config: RouterConfig, runtime: Runtime, stack: AsyncExitStack) -
     return RedisKeys(
         redis,
         clock=runtime.clock,
+        background=await stack.enter_async_context(Background(drain_seconds=config.redis_timeout_seconds)),
         timeout_seconds=config.redis_timeout_seconds,
         open_when_away=config.open_when_away,
     )

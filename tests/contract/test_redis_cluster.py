@@ -13,6 +13,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from libs.background import Background
 from libs.clock import SystemClock
 from libs.errors import Reason, TokenwayError
 from libs.keys import StoredKey, sha256_of
@@ -204,7 +205,7 @@ async def test_a_key_is_found_whatever_its_slot(valkey_cluster: ValkeyCluster) -
 
     assert await keys.add(stored) == 150
     assert {each.key_id for each in await keys.of("acme")} == set(texts)
-    router = RouterKeys(client, clock=SystemClock(), timeout_seconds=5)
+    router = RouterKeys(client, clock=SystemClock(), background=Background(drain_seconds=5), timeout_seconds=5)
     principals = await asyncio.gather(*map(router.principal, texts))
 
     assert [each.key_id for each in principals] == texts

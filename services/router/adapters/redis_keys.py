@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from redis.exceptions import RedisError
 
+from libs.background import Background
 from libs.clock import Clock
 from libs.errors import Reason, TokenwayError
 from libs.keys import StoredKey, from_json, redis_key, sha256_of
@@ -34,10 +35,12 @@ class RedisKeys:
         redis: RedisClient,
         *,
         clock: Clock,
+        background: Background,
         timeout_seconds: float,
         open_when_away: frozenset[str] = frozenset(),
     ) -> None:
-        self._redis, self._clock, self._timeout_seconds = redis, clock, timeout_seconds
+        self._redis, self._clock, self._background = redis, clock, background
+        self._timeout_seconds = timeout_seconds
         self._open_when_away = open_when_away
         self._remembered: OrderedDict[str, tuple[float, StoredKey]] = OrderedDict()
 
@@ -58,29 +61,44 @@ class RedisKeys:
         age_seconds = self._clock.monotonic() - asked_at
         if known is not None and age_seconds < _REMEMBER_SECONDS:
             return known
-        trusted = known if known is not None and age_seconds < self._trust(known) else None
+        if known is None or age_seconds >= self._trust(known):
+            return await self._found(sha256)
+        # What comes too late for this one is known to the next: a Redis that is slow hides no revocation.
+        asking = self._background.begin(self._found_or(known, sha256), name="look up key")
+        await asyncio.wait({asking}, timeout=self._timeout_seconds * _TRUSTED_SHARE)
+        return asking.result() if asking.done() else known
+
+    async def _found_or(self, trusted: StoredKey, sha256: str) -> StoredKey:
         try:
-            found = await self._fetched(sha256, self._timeout_seconds * (_TRUSTED_SHARE if trusted else 1))
+            return await self._found(sha256)
         except TokenwayError as error:
-            if error.reason is Reason.KEY_STORE_UNAVAILABLE and trusted:
+            if error.reason is Reason.KEY_STORE_UNAVAILABLE:
                 return trusted
-            self._remembered.pop(sha256, None)
             raise
-        self._remember(sha256, found)
+
+    async def _found(self, sha256: str) -> StoredKey:
+        asked_at = self._clock.monotonic()
+        try:
+            found = await self._fetched(sha256)
+        except TokenwayError as error:
+            if error.reason is Reason.KEY_UNKNOWN:
+                self._remembered.pop(sha256, None)
+            raise
+        self._remember(sha256, asked_at, found)
         return found
 
     def _trust(self, known: StoredKey) -> float:
         return _TRUST_OPEN_SECONDS if known.organisation in self._open_when_away else _TRUST_SECONDS
 
-    def _remember(self, sha256: str, found: StoredKey) -> None:
-        self._remembered[sha256] = (self._clock.monotonic(), found)
+    def _remember(self, sha256: str, asked_at: float, found: StoredKey) -> None:
+        self._remembered[sha256] = asked_at, found
         self._remembered.move_to_end(sha256)
         if len(self._remembered) > _MAX_REMEMBERED:
             self._remembered.popitem(last=False)
 
-    async def _fetched(self, sha256: str, timeout_seconds: float) -> StoredKey:
+    async def _fetched(self, sha256: str) -> StoredKey:
         try:
-            async with asyncio.timeout(timeout_seconds):
+            async with asyncio.timeout(self._timeout_seconds):
                 found = await self._redis.get(redis_key(sha256))
         except (RedisError, OSError, TimeoutError) as error:
             message = "keys cannot be checked just now, so nobody is let in; try again shortly"

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from libs.background import Background
 from libs.errors import Reason, TokenwayError
 from libs.keys import StoredKey, redis_key, sha256_of, to_json
 from libs.testing.clock import ManualClock
@@ -28,15 +29,15 @@ class FakeRedis:
     def __init__(self) -> None:
         self.strings: dict[str, str] = {}
         self.away: Exception | None = None
-        self.frozen = False
+        self.thawed = asyncio.Event()
+        self.thawed.set()
         self.asked = 0
 
     async def get(self, name: str) -> str | None:
         self.asked += 1
         if self.away is not None:
             raise self.away
-        if self.frozen:
-            await asyncio.Event().wait()
+        await self.thawed.wait()
         return self.strings.get(name)
 
 
@@ -46,7 +47,14 @@ class World:
     def __init__(self, **given: frozenset[str]) -> None:
         self.redis = FakeRedis()
         self.clock = ManualClock()
-        self.keys = RedisKeys(self.redis, clock=self.clock, timeout_seconds=1, **given)  # type: ignore[arg-type]
+        background = Background(drain_seconds=1)
+        self.keys = RedisKeys(
+            self.redis,  # type: ignore[arg-type]
+            clock=self.clock,
+            background=background,
+            timeout_seconds=1,
+            **given,
+        )
         self.store(ADA)
 
     def store(self, stored: StoredKey, key: str = KEY) -> None:
@@ -114,11 +122,24 @@ async def test_who_was_let_in_is_trusted_for_a_minute_while_redis_is_away(away: 
 async def test_who_was_let_in_waits_for_a_frozen_redis_a_part_of_the_time_that_a_stranger_does() -> None:
     world = World()
     await world.keys.principal(KEY)
-    world.redis.frozen = True
+    world.redis.thawed.clear()
     world.clock.advance(1)
     async with asyncio.timeout(0.9):  # a stranger: 1
         await world.keys.principal(KEY)
     assert (await world.refusal("tw_somebody-elses")).reason is Reason.KEY_STORE_UNAVAILABLE
+
+
+async def test_what_a_slow_redis_says_after_that_is_known_to_the_next_who_asks() -> None:
+    world = World()
+    await world.keys.principal(KEY)
+    world.store(replace(ADA, revoked_at=datetime(2023, 11, 14, tzinfo=UTC)))
+    world.redis.thawed.clear()
+    world.clock.advance(1)
+    await world.keys.principal(KEY)
+    world.redis.thawed.set()
+    await asyncio.sleep(0)  # it reads its reply
+    world.redis.thawed.clear()
+    assert (await world.refusal()).reason is Reason.KEY_REVOKED
 
 
 def test_by_default_a_frozen_redis_is_a_refusal_within_a_second() -> None:
