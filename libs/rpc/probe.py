@@ -14,6 +14,7 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2
 
+from libs.errors import TokenwayError
 from libs.rpc.channel import dial
 from libs.rpc.tls import Trust
 
@@ -57,7 +58,10 @@ def main() -> int:
     parser.add_argument("--trust", type=Path, metavar="FILE", help="the server's certificate, or its authority's")
     parser.add_argument("--name", default="localhost", help="a name that the certificate is for [%(default)s]")
     arguments = parser.parse_args()
-    status = asyncio.run(probe(**vars(arguments)))
+    try:
+        status = asyncio.run(probe(**vars(arguments)))
+    except (OSError, ValueError, TokenwayError) as error:
+        status = str(error)
     if status != "SERVING":
         sys.stderr.write(f"{arguments.service} at {arguments.address}: {status}\n")
     return 0 if status == "SERVING" else 1

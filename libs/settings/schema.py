@@ -113,7 +113,8 @@ class Router(Service):
     attempts_per_model: int = Field(default=3, ge=1, le=10)
     retry_wait_min_seconds: Seconds = 1
     retry_wait_max_seconds: Seconds = 10
-    max_prompt_bytes: int = Field(default=1 << 20, ge=1, le=16 << 20)
+    # A message within the mesh has at most 16 MiB, and more in it than the question.
+    max_prompt_bytes: int = Field(default=1 << 20, ge=1, le=8 << 20)
 
 
 class InnerService(Service):

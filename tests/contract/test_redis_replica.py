@@ -17,6 +17,7 @@ from libs.testing.vector_index import InMemoryIndex
 from services.cache.adapters.index_entries import CHANGES
 from services.cache.adapters.redis_replica import Replica
 from services.cache.domain.key import AnswerKey
+from services.cache.domain.ports import IndexEntry
 from services.cache.domain.selection import Everything, WithTag
 from tests.contract.answer_stores import Tried, in_redis, key
 from tests.contract.vector_indexes import DIMENSIONS, single
@@ -300,3 +301,22 @@ async def test_a_tag_that_is_named_like_an_answer_hides_none(it: Following) -> N
     await it.put("q", tags=("x}:answer:=1",))
     async with it.follows():
         await it.knows("q")
+
+
+async def test_a_change_that_could_not_be_taken_in_ends_nothing_and_is_taken_in_anew(
+    it: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with it.follows():
+        await it.put("a")
+        await it.knows("a")
+        put, failures = it.index.put, iter([MemoryError("no room")])
+
+        def fails_once(entry: IndexEntry) -> None:
+            for failure in failures:
+                raise failure
+            put(entry)
+
+        monkeypatch.setattr(it.index, "put", fails_once)
+        await it.put("b")
+        await it.knows("a", "b")
+    assert it.replica.behind_seconds < SECONDS

@@ -60,6 +60,15 @@ async def test_a_certificate_for_another_name_is_not_taken(ours: Authority) -> N
         assert await probe(address, ECHO.service, trust=trust, name="elsewhere", timeout_seconds=0.5) != "SERVING"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"), [(["--trust", "/nowhere.pem"], "/nowhere.pem"), ([], "in plaintext")]
+)
+async def test_what_cannot_be_asked_is_one_line_and_no_traceback(arguments: list[str], complaint: str) -> None:
+    code, complained = await run("192.0.2.1:50051", ECHO.service, *arguments)
+    assert (code, complained.count("\n")) == (1, 1)
+    assert complaint in complained
+
+
 async def test_plaintext_does_not_leave_the_machine() -> None:
     with pytest.raises(TokenwayError, match="plaintext"):
         await probe("192.0.2.1:50051", ECHO.service)

@@ -72,11 +72,17 @@ class Replica:
         return self._monotonic() - self._current_at
 
     async def follow(self) -> None:
-        """For ever. While Redis is away the index stays as it is."""
+        """For ever. While Redis is away the index stays as it is; after any other failure, which is logged, all is read
+        anew.
+        """
         while True:
             try:
                 await self._follow()
             except (TimeoutError, OSError, exceptions.RedisError):
+                await asyncio.sleep(_AGAIN_SECONDS)
+            except Exception as error:
+                self._log.error("changes of the semantic index not taken in: reading all anew", exc_info=error)
+                self._place = None
                 await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _follow(self) -> None:

@@ -186,6 +186,8 @@ def _figures(found: pb.GetCacheStatsResponse) -> list[tuple[str, str]]:
 def _wrong_share(found: pb.GetCacheStatsResponse) -> str:
     if not found.labels:
         return "not known yet"
+    if found.wrong_share_upper_bound >= 1:
+        return f"not known yet: too few labels ({found.labels:,})"
     return (
         f"{found.estimated_wrong_share:.1%}, at most {found.wrong_share_upper_bound:.1%} (of {found.labels:,} labels)"
     )

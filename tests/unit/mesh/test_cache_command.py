@@ -60,6 +60,14 @@ def test_the_wrong_share_has_its_bound_and_what_it_rests_on(monkeypatch: pytest.
     assert shown["calibrated share of votes"] == "0.640 or more"
 
 
+def test_what_one_label_says_is_no_wrong_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = pb.GetCacheStatsResponse(labels=1, estimated_wrong_share=1, wrong_share_upper_bound=1)
+
+    shown = rows(run(monkeypatch, told, "stats")[0].output)
+
+    assert shown["wrong share of semantic hits"] == "not known yet: too few labels (1)"
+
+
 def test_what_is_not_known_yet_is_no_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = rows(run(monkeypatch, pb.GetCacheStatsResponse(calibrated_threshold=2), "stats")[0].output)
 
