@@ -66,15 +66,17 @@ class RedisKeys:
         # What comes too late for this one is known to the next: a Redis that is slow hides no revocation.
         asking = self._background.begin(self._found_or(known, sha256), name="look up key")
         await asyncio.wait({asking}, timeout=self._timeout_seconds * _TRUSTED_SHARE)
-        return asking.result() if asking.done() else known
+        found = asking.result() if asking.done() else known
+        if isinstance(found, TokenwayError):
+            raise found
+        return found
 
-    async def _found_or(self, trusted: StoredKey, sha256: str) -> StoredKey:
+    async def _found_or(self, trusted: StoredKey, sha256: str) -> StoredKey | TokenwayError:
+        """A refusal is what it gives, and not how it fails: it is for whoever asked, and for no log."""
         try:
             return await self._found(sha256)
         except TokenwayError as error:
-            if error.reason is Reason.KEY_STORE_UNAVAILABLE:
-                return trusted
-            raise
+            return trusted if error.reason is Reason.KEY_STORE_UNAVAILABLE else error
 
     async def _found(self, sha256: str) -> StoredKey:
         asked_at = self._clock.monotonic()
