@@ -53,7 +53,7 @@ test-provider: setup ## Test the engine openai on a real server of that API, in 
 	deploy/build/provider.sh $(ARGS)
 
 .PHONY: check
-check: check-static test ## Everything that must hold before a change lands
+check: check-static test test-cluster test-chaos ## Everything that must hold before a change lands
 
 .PHONY: check-static
 check-static: setup ## The same without the tests: format, lint, types, imports, protos, generated files
