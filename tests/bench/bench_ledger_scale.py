@@ -6,7 +6,7 @@ there are the bare EVALSHA of `return 1`, and reservations of the first hundred 
 own word (`used_memory`, `MEMORY USAGE`), without its append-only file.
 
 The Redis of the PATH is measured where there is one: Debian's has the allocator of most that are in production,
-jemalloc, while that of the embedded Valkey is the C library's, whose heap makes a large store slower by itself.
+jemalloc; that of the embedded Valkey, else, is the C library's.
 """
 
 from __future__ import annotations
