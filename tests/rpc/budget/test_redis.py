@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -84,6 +85,13 @@ async def test_the_sweeper_books_the_lease_of_a_router_that_fell_silent(folder: 
     books.close()
 
 
+def make_old(client: Any) -> None:
+    """The only receipt becomes one of 40 days ago."""
+    ((entry, fields),) = client.xrange("tw:{acme}:receipts")
+    client.xadd("tw:{acme}:receipts", fields | {"booked_at_ms": int(fields["booked_at_ms"]) - 40 * 86_400_000})
+    client.xdel("tw:{acme}:receipts", entry)
+
+
 async def test_old_receipts_go_to_the_folder_that_the_configuration_names(
     folder: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,10 +101,7 @@ async def test_old_receipts_go_to_the_folder_that_the_configuration_names(
         async with serving(folder, redis_url=redis_url, receipts_export_dir=exported) as budget:
             await budget.call(RESERVE, reserve())
             await budget.call(SETTLE, settle(50))
-            ((entry, fields),) = client.xrange("tw:{acme}:receipts")
-            # 40 days ago.
-            client.xadd("tw:{acme}:receipts", fields | {"booked_at_ms": int(fields["booked_at_ms"]) - 40 * 86_400_000})
-            client.xdel("tw:{acme}:receipts", entry)
+            make_old(client)
             await until(lambda: not client.exists("tw:{acme}:receipts") or not client.xlen("tw:{acme}:receipts"))
             await until(lambda: budget.recorded.sample(names.METRIC_BUDGET_TRIMS, result="done"))
 
@@ -127,10 +132,7 @@ async def test_receipts_that_cannot_be_exported_stay_and_are_counted(
             exported.mkdir(exist_ok=True)
             exported.rmdir()
             exported.touch()  # no folder any more
-            ((_, fields),) = client.xrange("tw:{acme}:receipts")
-            old = fields | {"booked_at_ms": int(fields["booked_at_ms"]) - 40 * 86_400_000}
-            client.delete("tw:{acme}:receipts")
-            client.xadd("tw:{acme}:receipts", old)
+            make_old(client)
 
             await until(lambda: budget.recorded.sample(names.METRIC_BUDGET_TRIMS, result="failed"))
 

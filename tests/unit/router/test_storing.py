@@ -46,6 +46,12 @@ class FillingCache:
                 return
 
 
+def storing_in(cache: FillingCache, background: Background, *, max_tokens: int = 16) -> Storing:
+    """Of an answer that is kept up to 100 tokens."""
+    question = CacheQuestion(ask(max_tokens=max_tokens), MODEL, PRINCIPAL, CachePolicy())
+    return Storing(cache=cast(Cache, cache), background=background, question=question, max_tokens=100)
+
+
 def piece(text: str) -> ProtoDelta:
     return ProtoDelta.of(generation_pb2.Delta(text=[text], token_counts=[1]))
 
@@ -54,8 +60,7 @@ async def test_what_has_broken_off_for_followers_is_stored_without_being_sent_to
     """Those who have some of it would take the end of the second for that of the first."""
     cache = FillingCache(broken=1)
     async with Background(drain_seconds=1) as background:
-        question = CacheQuestion(ask(), MODEL, PRINCIPAL, CachePolicy())
-        storing = Storing(cache=cast(Cache, cache), background=background, question=question, max_tokens=100)
+        storing = storing_in(cache, background)
         storing.lead("token", request_id="req-1")
         storing.begin(MODEL)
         storing.add(first := piece("a"))
@@ -74,9 +79,8 @@ async def test_what_has_broken_off_for_followers_is_stored_without_being_sent_to
 async def test_a_failure_is_told_to_those_who_follow_also_before_the_first_token_and_to_nobody_else() -> None:
     cache = FillingCache(broken=0)
     async with Background(drain_seconds=1) as background:
-        question = CacheQuestion(ask(), MODEL, PRINCIPAL, CachePolicy())
         for followed in (False, True):
-            storing = Storing(cache=cast(Cache, cache), background=background, question=question, max_tokens=100)
+            storing = storing_in(cache, background)
             storing.lead("token", request_id="req-1")
             if followed:
                 storing.share()
@@ -89,8 +93,7 @@ async def test_a_failure_is_told_to_those_who_follow_also_before_the_first_token
 async def test_after_an_answer_that_the_guard_ends_followers_go_on_alone() -> None:
     cache = FillingCache(broken=0)
     async with Background(drain_seconds=1) as background:
-        question = CacheQuestion(ask(), MODEL, PRINCIPAL, CachePolicy())
-        storing = Storing(cache=cast(Cache, cache), background=background, question=question, max_tokens=100)
+        storing = storing_in(cache, background)
         storing.lead("token", request_id="req-1")
         storing.share()
         storing.begin(MODEL)
@@ -105,9 +108,7 @@ async def test_after_an_answer_that_the_guard_ends_followers_go_on_alone() -> No
 async def test_nobody_may_follow_an_answer_that_may_outgrow_what_is_kept(max_tokens: int, may: bool) -> None:
     """Those who come late could not be told its beginning."""
     async with Background(drain_seconds=1) as background:
-        question = CacheQuestion(ask(max_tokens=max_tokens), MODEL, PRINCIPAL, CachePolicy())
-        cache = cast(Cache, FillingCache(broken=0))
-        storing = Storing(cache=cache, background=background, question=question, max_tokens=100)
+        storing = storing_in(FillingCache(broken=0), background, max_tokens=max_tokens)
     assert storing.single_flight is may
 
 
@@ -116,8 +117,7 @@ async def test_an_answer_that_its_own_budget_ends_breaks_off_for_those_who_follo
     """To them it is no end: one of them takes the lead."""
     cache = FillingCache(broken=0)
     async with Background(drain_seconds=1) as background:
-        question = CacheQuestion(ask(), MODEL, PRINCIPAL, CachePolicy())
-        storing = Storing(cache=cast(Cache, cache), background=background, question=question, max_tokens=100)
+        storing = storing_in(cache, background)
         storing.lead("token", request_id="req-1")
         storing.share()
         storing.begin(MODEL)
@@ -132,8 +132,7 @@ async def test_an_answer_that_its_own_budget_ends_breaks_off_for_those_who_follo
 async def test_those_who_follow_are_sent_on_alone_when_another_model_answers() -> None:
     cache = FillingCache(broken=0)
     async with Background(drain_seconds=1) as background:
-        question = CacheQuestion(ask(), MODEL, PRINCIPAL, CachePolicy())
-        storing = Storing(cache=cast(Cache, cache), background=background, question=question, max_tokens=100)
+        storing = storing_in(cache, background)
         storing.lead("token", request_id="req-1")
         storing.share()
         storing.begin(TIERS[1])
